@@ -1,0 +1,2 @@
+//! Locks in files, for the processes of one host.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Locks in the memory of one process.
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! The `tenure` command.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,1 @@
+//! The contract of a tenure backend as a test suite.

@@ -1,0 +1,311 @@
+//! A backend whose type is known only at run time.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{
+    Advice, Attempt, Backend, Claim, Granted, Handle, Inspect, Release, Renewal, Restore, Result,
+    SessionLocks, Site, Watch,
+};
+
+/// Any store, for struct fields, for [`connect`](https://docs.rs/tenure) and for the process-wide
+/// default.
+///
+/// It shares identity and waiting lines with the store that it was made of. What the store can do
+/// beyond the basic operations was recorded when it was made: [`inspect`](Self::inspect),
+/// [`restorable`](Self::restorable) and [`sessions`](Self::sessions) answer by `Option`, where the
+/// typed store answers at compile time.
+///
+/// ```
+/// use tenure_core::{AnyBackend, Held, Lock};
+///
+/// struct Job {
+///     running: Option<Lock<AnyBackend, Held>>,
+/// }
+/// ```
+#[derive(Clone)]
+pub struct AnyBackend {
+    store: Arc<dyn Erased>,
+    inspect: Option<Arc<dyn Inspect>>,
+    restore: Option<Arc<dyn ErasedRestore>>,
+    sessions: bool,
+}
+
+impl AnyBackend {
+    /// Erases a store that has no capabilities to record.
+    #[must_use]
+    pub fn new<B: Handle>(store: B) -> Self {
+        Self::erase(store).build()
+    }
+
+    /// Erases a store, recording what else it can do.
+    ///
+    /// ```ignore
+    /// AnyBackend::erase(store).inspect().restore().build()
+    /// ```
+    #[must_use]
+    pub fn erase<B: Handle>(store: B) -> Erase<B> {
+        let erased =
+            Self { store: Arc::new(Typed(store.clone())), inspect: None, restore: None, sessions: false };
+        Erase { store, erased }
+    }
+
+    /// Looking at locks from outside, if the store can.
+    #[must_use]
+    pub fn inspect(&self) -> Option<&dyn Inspect> {
+        self.inspect.as_deref()
+    }
+
+    /// The store as one whose locks can be taken up again by their owner tokens, if they can.
+    #[must_use]
+    pub fn restorable(&self) -> Option<AnyRestore> {
+        let restore = self.restore.clone()?;
+        Some(AnyRestore { any: self.clone(), restore })
+    }
+
+    /// The store as one that can hold a lock without a lease, if it can.
+    #[must_use]
+    pub fn sessions(&self) -> Option<AnySessions> {
+        self.sessions.then(|| AnySessions { any: self.clone() })
+    }
+}
+
+/// Records what a store can do while its type is still known.
+pub struct Erase<B> {
+    store: B,
+    erased: AnyBackend,
+}
+
+impl<B: Handle> Erase<B> {
+    /// Records that it can be inspected.
+    #[must_use]
+    pub fn inspect(mut self) -> Self
+    where
+        B: Inspect,
+    {
+        self.erased.inspect = Some(Arc::new(self.store.clone()));
+        self
+    }
+
+    /// Records that locks can be restored.
+    #[must_use]
+    pub fn restore(mut self) -> Self
+    where
+        B: Restore,
+    {
+        self.erased.restore = Some(Arc::new(Typed(self.store.clone())));
+        self
+    }
+
+    /// Records that it has locks without a lease.
+    #[must_use]
+    pub fn sessions(mut self) -> Self
+    where
+        B: SessionLocks,
+    {
+        self.erased.sessions = true;
+        self
+    }
+
+    /// The erased store.
+    #[must_use]
+    pub fn build(self) -> AnyBackend {
+        self.erased
+    }
+}
+
+impl<B: Handle> fmt::Debug for Erase<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.erased.fmt(f)
+    }
+}
+
+/// What an erased backend keeps of a grant.
+pub struct AnyGrant(Box<dyn Any + Send + Sync>);
+
+impl AnyGrant {
+    /// Erases a grant; one that is erased already stays as it is.
+    pub(crate) fn new<G: Send + Sync + 'static>(grant: G) -> Self {
+        let mut grant = Some(grant);
+        match (&mut grant as &mut dyn Any).downcast_mut::<Option<Self>>().and_then(Option::take) {
+            Some(erased) => erased,
+            None => Self(Box::new(grant.expect("it was not taken"))),
+        }
+    }
+
+    /// The typed grant again, or itself if erased is what is asked for.
+    pub(crate) fn take<G: Send + Sync + 'static>(self) -> Option<G> {
+        let mut erased = Some(self);
+        match (&mut erased as &mut dyn Any).downcast_mut::<Option<G>>() {
+            Some(same) => same.take(),
+            None => erased.and_then(|erased| erased.0.downcast().ok()).map(|grant| *grant),
+        }
+    }
+
+    fn typed<G: 'static>(&self) -> &G {
+        let same = (self as &dyn Any).downcast_ref();
+        same.or_else(|| self.0.downcast_ref()).expect("a lock hands a grant back to the store that made it")
+    }
+}
+
+impl fmt::Debug for AnyGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AnyGrant")
+    }
+}
+
+/// [`Backend`] without its types.
+trait Erased: Send + Sync {
+    fn site(&self) -> &Site;
+    fn try_acquire(&self, claim: &Claim) -> Result<Attempt<AnyGrant>>;
+    fn renew(&self, due: Renewal<'_, AnyGrant>) -> Result<()>;
+    fn release(&self, end: Release<'_, AnyGrant>) -> Result<()>;
+    fn abandon(&self, claim: &Claim);
+    fn watch(&self, claim: &Claim) -> Result<Watch>;
+    fn renew_many(&self, due: &[Renewal<'_, AnyGrant>]) -> Vec<Result<()>>;
+    fn diagnose(&self) -> Vec<Advice>;
+}
+
+trait ErasedRestore: Send + Sync {
+    fn restore_erased(&self, claim: &Claim) -> Result<Granted<AnyGrant>>;
+}
+
+/// A backend whose type is still known.
+struct Typed<B>(B);
+
+impl<B: Handle> Erased for Typed<B> {
+    fn site(&self) -> &Site {
+        self.0.site()
+    }
+
+    fn try_acquire(&self, claim: &Claim) -> Result<Attempt<AnyGrant>> {
+        Ok(match self.0.try_acquire(claim)? {
+            Attempt::Granted(granted) => Attempt::Granted(granted.map(AnyGrant::new)),
+            Attempt::Denied(denied) => Attempt::Denied(denied),
+        })
+    }
+
+    fn renew(&self, due: Renewal<'_, AnyGrant>) -> Result<()> {
+        self.0.renew(due.with_grant(due.grant().typed()))
+    }
+
+    fn release(&self, end: Release<'_, AnyGrant>) -> Result<()> {
+        self.0.release(end.with_grant(end.grant().typed()))
+    }
+
+    fn abandon(&self, claim: &Claim) {
+        self.0.abandon(claim);
+    }
+
+    fn watch(&self, claim: &Claim) -> Result<Watch> {
+        self.0.watch(claim)
+    }
+
+    fn renew_many(&self, due: &[Renewal<'_, AnyGrant>]) -> Vec<Result<()>> {
+        let due: Vec<_> = due.iter().map(|due| due.with_grant(due.grant().typed())).collect();
+        self.0.renew_many(&due)
+    }
+
+    fn diagnose(&self) -> Vec<Advice> {
+        self.0.diagnose()
+    }
+}
+
+impl<B: Handle + Restore> ErasedRestore for Typed<B> {
+    fn restore_erased(&self, claim: &Claim) -> Result<Granted<AnyGrant>> {
+        Ok(self.0.restore(claim)?.map(AnyGrant::new))
+    }
+}
+
+/// An [`AnyBackend`] whose locks can be taken up again; see [`AnyBackend::restorable`].
+#[derive(Clone)]
+pub struct AnyRestore {
+    any: AnyBackend,
+    restore: Arc<dyn ErasedRestore>,
+}
+
+impl Restore for AnyRestore {
+    fn restore(&self, claim: &Claim) -> Result<Granted<AnyGrant>> {
+        self.restore.restore_erased(claim)
+    }
+}
+
+/// An [`AnyBackend`] that can hold a lock without a lease; see [`AnyBackend::sessions`].
+#[derive(Clone)]
+pub struct AnySessions {
+    any: AnyBackend,
+}
+
+impl SessionLocks for AnySessions {}
+
+macro_rules! erased {
+    ($($store:ident: $erased:ident $(. $field:ident)*;)*) => {$(
+        #[deny(clippy::missing_trait_methods)]
+        impl Backend for $store {
+            type Grant = AnyGrant;
+            type Handle = Self;
+
+            fn handle(&self) -> Self {
+                self.clone()
+            }
+
+            fn site(&$erased) -> &Site {
+                $erased$(.$field)*.store.site()
+            }
+
+            fn try_acquire(&$erased, claim: &Claim) -> Result<Attempt<AnyGrant>> {
+                $erased$(.$field)*.store.try_acquire(claim)
+            }
+
+            fn renew(&$erased, due: Renewal<'_, AnyGrant>) -> Result<()> {
+                $erased$(.$field)*.store.renew(due)
+            }
+
+            fn release(&$erased, end: Release<'_, AnyGrant>) -> Result<()> {
+                $erased$(.$field)*.store.release(end)
+            }
+
+            fn abandon(&$erased, claim: &Claim) {
+                $erased$(.$field)*.store.abandon(claim);
+            }
+
+            fn watch(&$erased, claim: &Claim) -> Result<Watch> {
+                $erased$(.$field)*.store.watch(claim)
+            }
+
+            fn renew_many(&$erased, due: &[Renewal<'_, AnyGrant>]) -> Vec<Result<()>> {
+                $erased$(.$field)*.store.renew_many(due)
+            }
+
+            fn diagnose(&$erased) -> Vec<Advice> {
+                $erased$(.$field)*.store.diagnose()
+            }
+        }
+
+        impl fmt::Debug for $store {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($store)).field("store", &self.site().label()).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+erased! {
+    AnyBackend: self;
+    AnyRestore: self.any;
+    AnySessions: self.any;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_erased_grant_never_nests() {
+        let twice = AnyGrant::new(AnyGrant::new(7_u32));
+        assert_eq!(twice.typed::<u32>(), &7);
+        assert_eq!(twice.take::<AnyGrant>().and_then(AnyGrant::take::<u32>), Some(7));
+        assert_eq!(AnyGrant::new(7_u32).take::<String>(), None);
+    }
+}

@@ -1,0 +1,565 @@
+//! What stands behind a held lock: the grant, how long to believe in it, and who wants to know of
+//! its loss.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use crate::engine::{self, Due, Key, Watched};
+use crate::policy::{Jitter, first_renewal, retry_renewal};
+use crate::site::HeldHere;
+use crate::{
+    Cause, Claim, Error, Fence, Granted, Handle, Kind, Lease as Lifetime, Mode, Moment, Owner, Release,
+    Renewal, Result, Site, Status, Term, Ttl, callbacks,
+};
+
+/// A grant in use.
+pub(crate) struct Lease<B: Handle> {
+    backend: B,
+    claim: Claim,
+    grant: B::Grant,
+    fence: Fence,
+    /// When the answer came, so that the grant began no later; unread where nothing needs it.
+    granted_at: Option<Moment>,
+    /// Whose memory this is; another process's after a fork. Zero in a store inside the process.
+    pid: u32,
+    phase: AtomicU8,
+    /// Until when the holder believes, and until when the store may keep it; nanoseconds.
+    valid_until: AtomicU64,
+    stored_until: AtomicU64,
+    renew_at: AtomicU64,
+    failures: AtomicU32,
+    kept: AtomicBool,
+    renewing: AtomicBool,
+    /// One request that changes the lifetime at a time.
+    exchange: Mutex<()>,
+    watch: Mutex<Watch>,
+    lost: Condvar,
+}
+
+#[derive(Default)]
+struct Watch {
+    timer: Option<Key>,
+    listed: bool,
+    callbacks: Vec<callbacks::Callback>,
+}
+
+const HELD: u8 = 0;
+const UNKNOWN: u8 = 1;
+/// Released or dropped: nobody's business any more.
+const ENDED: u8 = 2;
+/// From here on, lost, and why.
+const LOST: u8 = 3;
+const CAUSES: [Cause; 4] = [Cause::Expired, Cause::Superseded, Cause::Forced, Cause::Released];
+
+impl<B: Handle> Lease<B> {
+    /// Begins to hold. `sent` is when the request went out, or `None` in a store inside the process.
+    pub(crate) fn begin(
+        backend: B,
+        claim: Claim,
+        granted: Granted<B::Grant>,
+        sent: Option<Moment>,
+    ) -> Arc<Self> {
+        let Granted { grant, fence, lease: lifetime, since } = granted;
+        claim.seen(fence);
+        let direct = backend.site().is_direct();
+        let kept = matches!(claim.term(), Term::Kept(_));
+        let timed = matches!(lifetime, Lifetime::For(_));
+        let hold_at_least = claim.target().hold_at_least.is_some();
+        let now = (!direct || timed || hold_at_least).then(Moment::now);
+        let (valid_until, stored_until) = match (lifetime, now) {
+            (Lifetime::For(ttl), Some(now)) => {
+                let since = since.or(sent).unwrap_or(now);
+                (since.valid_for(ttl).as_nanos(), (now + ttl).as_nanos())
+            }
+            _ => (u64::MAX, u64::MAX),
+        };
+        // A session is not renewed, but looked at now and then: it may have been broken.
+        let renews = if timed { kept } else { !direct };
+        let lease = Arc::new(Self {
+            pid: if direct { 0 } else { std::process::id() },
+            granted_at: now,
+            phase: AtomicU8::new(HELD),
+            valid_until: AtomicU64::new(valid_until),
+            stored_until: AtomicU64::new(stored_until),
+            renew_at: AtomicU64::new(u64::MAX),
+            failures: AtomicU32::new(0),
+            kept: AtomicBool::new(renews),
+            renewing: AtomicBool::new(false),
+            exchange: Mutex::default(),
+            watch: Mutex::default(),
+            lost: Condvar::new(),
+            backend,
+            claim,
+            grant,
+            fence,
+        });
+        if !direct || timed {
+            lease.list(&mut lease.watch());
+        }
+        if renews {
+            lease.schedule(sent.or(now).unwrap_or_else(Moment::now));
+            lease.watch_from(&mut lease.watch(), lease.next_look());
+        }
+        lease
+    }
+
+    pub(crate) fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    pub(crate) fn grant(&self) -> &B::Grant {
+        &self.grant
+    }
+
+    pub(crate) fn fence(&self) -> Fence {
+        self.fence
+    }
+
+    /// Until when it is believed in; `None` for a session.
+    pub(crate) fn deadline(&self) -> Option<Moment> {
+        match self.valid_until.load(Ordering::SeqCst) {
+            u64::MAX => None,
+            nanos => Some(Moment::from_nanos(nanos)),
+        }
+    }
+
+    pub(crate) fn max_ttl(&self) -> Ttl {
+        self.site().settings().max_ttl()
+    }
+
+    /// Whether another process's copy of this memory is running: a forked child.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.pid != 0 && self.pid != std::process::id()
+    }
+
+    pub(crate) fn status(self: &Arc<Self>) -> Status {
+        if self.site().is_direct() && self.phase.load(Ordering::SeqCst) == HELD {
+            // The store is memory of this process: asking it costs nothing.
+            self.verify();
+        }
+        match self.phase.load(Ordering::SeqCst) {
+            HELD | UNKNOWN if self.is_over(Moment::now()) => {
+                self.lose(Cause::Expired);
+                self.status()
+            }
+            HELD => Status::Held,
+            UNKNOWN => Status::Unknown,
+            ENDED => Status::Lost(Cause::Released),
+            lost => Status::Lost(CAUSES[usize::from(lost - LOST)]),
+        }
+    }
+
+    /// Sets the remaining life to the lease's own, unless more is left.
+    pub(crate) fn renew(self: &Arc<Self>) -> Result<()> {
+        self.exchange_with_store(|sent| self.routine_ttl(sent))
+    }
+
+    /// Sets the remaining life to exactly `ttl`, and stops keeping it alive.
+    pub(crate) fn renew_for(self: &Arc<Self>, ttl: Ttl) -> Result<()> {
+        if self.claim.term() == Term::Session {
+            let refused = "a session lock has no lease to set; take the lock with a ttl instead";
+            return Err(self.error(Error::misconfigured(refused)));
+        }
+        self.exchange_with_store(|sent| {
+            self.kept.store(false, Ordering::SeqCst);
+            self.renew_at.store(u64::MAX, Ordering::SeqCst);
+            // Belief goes down before a shortening request goes out: its answer may get lost.
+            self.valid_until.fetch_min(sent.valid_for(ttl.get()).as_nanos(), Ordering::SeqCst);
+            let mut watch = self.watch();
+            self.list(&mut watch);
+            ttl.get()
+        })
+    }
+
+    /// Renews from now on until it is released.
+    pub(crate) fn keep_alive(self: &Arc<Self>) {
+        if self.deadline().is_none() || self.kept.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.renew_at.store(0, Ordering::SeqCst);
+        self.watch_from(&mut self.watch(), Moment::now());
+    }
+
+    fn exchange_with_store(self: &Arc<Self>, prepare: impl FnOnce(Moment) -> Duration) -> Result<()> {
+        let one_at_a_time = self.exchange();
+        if let Status::Lost(cause) = self.status() {
+            return Err(self.error(Error::lost(cause)));
+        }
+        let sent = Moment::now();
+        let ttl = prepare(sent);
+        let answer = self.backend.renew(Renewal::new(&self.claim, &self.grant, ttl));
+        self.settle(sent, ttl, &answer);
+        drop(one_at_a_time);
+        self.watch_again();
+        answer.map_err(|error| self.error(error))
+    }
+
+    /// What a renewal asks for: the lease's lifetime, or what the store may still have left, since
+    /// renewing never shortens; no end for what has none.
+    fn routine_ttl(&self, sent: Moment) -> Duration {
+        match (self.deadline(), self.claim.term().ttl()) {
+            (Some(_), Some(ttl)) => {
+                let stored_until = Moment::from_nanos(self.stored_until.load(Ordering::SeqCst));
+                ttl.get().max(stored_until.since(sent))
+            }
+            _ => Duration::MAX,
+        }
+    }
+
+    /// Releases it. What is lost is not released, but a force release is acknowledged.
+    pub(crate) fn end(self: &Arc<Self>) -> Result<()> {
+        if self.is_foreign() {
+            let refused = "acquired before a fork; only the process that acquired it can release it";
+            return Err(self.error(Error::misconfigured(refused)));
+        }
+        let before = self.stop();
+        let keep = self.keep();
+        let end = Release::new(&self.claim, &self.grant, keep);
+        let lost = match before {
+            ENDED => return Err(self.error(Error::lost(Cause::Released))),
+            lost @ LOST.. => Some(CAUSES[usize::from(lost - LOST)]),
+            _ => self.is_over(Moment::now()).then_some(Cause::Expired),
+        };
+        if lost == Some(Cause::Released) {
+            return Err(self.error(Error::lost(Cause::Released)));
+        }
+        let answer = self.backend.release(end);
+        self.site().poke(self.claim.key());
+        match (lost, answer) {
+            (Some(cause), _) => Err(self.error(Error::lost(cause))),
+            (None, Err(error)) if error.is_unavailable() => {
+                self.release_later(keep);
+                Err(self.error(error))
+            }
+            (None, answer) => answer.map_err(|error| self.error(error)),
+        }
+    }
+
+    /// Lets go of it without telling the store, which keeps it until its lease ends.
+    pub(crate) fn forget(&self) {
+        self.stop();
+    }
+
+    /// Calls back when it is lost; at once if it is.
+    pub(crate) fn on_lost(self: &Arc<Self>, callback: callbacks::Callback) {
+        let mut watch = self.watch();
+        if let lost @ LOST.. = self.phase.load(Ordering::SeqCst) {
+            drop(watch);
+            callbacks::call(vec![callback], CAUSES[usize::from(lost - LOST)]);
+            return;
+        }
+        watch.callbacks.push(callback);
+        self.look_out(watch);
+    }
+
+    /// Blocks until it is lost.
+    pub(crate) fn wait_for_loss(self: &Arc<Self>) -> Cause {
+        self.look_out(self.watch());
+        let mut watch = self.watch();
+        loop {
+            if let lost @ LOST.. = self.phase.load(Ordering::SeqCst) {
+                return CAUSES[usize::from(lost - LOST)];
+            }
+            watch = self.lost.wait(watch).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Makes sure that a loss is noticed although nobody asks.
+    fn look_out(self: &Arc<Self>, mut watch: MutexGuard<'_, Watch>) {
+        self.list(&mut watch);
+        if self.deadline().is_some() && watch.timer.is_none() {
+            self.watch_from(&mut watch, self.next_look());
+        }
+        drop(watch);
+        if self.site().is_direct() {
+            // It may have been revoked before it was listed.
+            self.verify();
+        }
+    }
+
+    fn verify(self: &Arc<Self>) {
+        if self.deadline().is_none() {
+            let answer = self.backend.renew(Renewal::new(&self.claim, &self.grant, Duration::MAX));
+            if let Err(error) = answer
+                && let Some(cause) = error.cause()
+            {
+                self.lose(cause);
+            }
+        }
+    }
+
+    /// Ends belief, watch and listing; tells what the phase was.
+    fn stop(&self) -> u8 {
+        let before = self
+            .phase
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |phase| (phase < ENDED).then_some(ENDED));
+        self.unlist();
+        before.unwrap_or_else(|phase| phase)
+    }
+
+    fn unlist(&self) {
+        let mut watch = self.watch();
+        let timer = watch.timer.take();
+        let listed = std::mem::take(&mut watch.listed);
+        drop(watch);
+        if let Some(timer) = timer {
+            engine::unwatch(timer);
+        }
+        if listed {
+            self.site().let_go(self.claim.key(), self.claim.owner());
+        }
+    }
+
+    fn list(self: &Arc<Self>, watch: &mut Watch) {
+        if !std::mem::replace(&mut watch.listed, true) {
+            let lease: Weak<Self> = Arc::downgrade(self);
+            self.site().hold(self.claim.key(), lease);
+        }
+    }
+
+    fn watch_from(self: &Arc<Self>, watch: &mut Watch, at: Moment) {
+        match watch.timer {
+            Some(timer) => engine::rewatch(timer, at),
+            None => {
+                let lease: Weak<Self> = Arc::downgrade(self);
+                let pid = if self.pid == 0 { std::process::id() } else { self.pid };
+                watch.timer = Some(engine::watch(at, lease, pid));
+            }
+        }
+    }
+
+    /// Moves the engine's next look to where the lease's new state wants it.
+    fn watch_again(&self) {
+        let timer = self.watch().timer;
+        if let Some(timer) = timer
+            && self.phase.load(Ordering::SeqCst) < ENDED
+        {
+            engine::rewatch(timer, self.next_look());
+        }
+    }
+
+    fn next_look(&self) -> Moment {
+        let renew_at = Moment::from_nanos(self.renew_at.load(Ordering::SeqCst));
+        self.deadline().unwrap_or(Moment::FAR).min(renew_at)
+    }
+
+    /// Plans the next renewal after one that went out at `sent`.
+    fn schedule(&self, sent: Moment) {
+        if !self.kept.load(Ordering::SeqCst) {
+            return;
+        }
+        let next = match self.claim.term().ttl() {
+            // A session needs no renewal, only a look whether it was broken.
+            None => first_renewal(sent, self.claim.target().recheck * 3, Jitter::random()),
+            Some(ttl) => {
+                // With more left than usual, as after `renew_for`, two thirds before its end.
+                let ends = Moment::from_nanos(self.stored_until.load(Ordering::SeqCst));
+                let spare = ends.since(sent + ttl.get());
+                let usual = first_renewal(sent, ttl.get().min(ends.since(sent)), Jitter::random());
+                usual + spare
+            }
+        };
+        self.renew_at.store(next.as_nanos(), Ordering::SeqCst);
+    }
+
+    /// Takes in the answer to a renewal that asked for `ttl` at `sent`.
+    fn settle(self: &Arc<Self>, sent: Moment, ttl: Duration, answer: &Result<()>) {
+        let now = Moment::now();
+        match answer {
+            Ok(()) => {
+                if ttl != Duration::MAX {
+                    self.valid_until.store(sent.valid_for(ttl).as_nanos(), Ordering::SeqCst);
+                    self.stored_until.store((now + ttl).as_nanos(), Ordering::SeqCst);
+                }
+                self.failures.store(0, Ordering::SeqCst);
+                let _ = self.phase.compare_exchange(UNKNOWN, HELD, Ordering::SeqCst, Ordering::SeqCst);
+                self.schedule(sent);
+            }
+            Err(error) => match error.cause() {
+                Some(cause) => self.lose(cause),
+                None => {
+                    let failures = self.failures.fetch_add(1, Ordering::SeqCst).saturating_add(1);
+                    // The request may have been carried out after all.
+                    self.stored_until.fetch_max((now + ttl).as_nanos(), Ordering::SeqCst);
+                    let _ = self.phase.compare_exchange(HELD, UNKNOWN, Ordering::SeqCst, Ordering::SeqCst);
+                    let deadline = self.deadline().unwrap_or(Moment::FAR);
+                    let pace = self.claim.term().ttl().map_or(self.claim.target().recheck * 3, Ttl::get);
+                    let next = retry_renewal(now, pace, deadline, failures, Jitter::random());
+                    if self.kept.load(Ordering::SeqCst) {
+                        self.renew_at.store(next.unwrap_or(deadline).as_nanos(), Ordering::SeqCst);
+                    }
+                }
+            },
+        }
+    }
+
+    fn is_over(&self, now: Moment) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    /// What is left of the time for which the name is to stay taken.
+    fn keep(&self) -> Option<Duration> {
+        let least = self.claim.target().hold_at_least?;
+        let left = least.saturating_sub(Moment::now().since(self.granted_at?));
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// Goes on trying in the background to release what could not be released.
+    fn release_later(self: &Arc<Self>, keep: Option<Duration>) {
+        let lease = self.clone();
+        let until = Moment::from_nanos(self.stored_until.load(Ordering::SeqCst)).min(Moment::now() + LATER);
+        self.site().lane().run(move || {
+            let mut pause = Duration::from_millis(50);
+            while Moment::now() < until {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_secs(2));
+                match lease.backend.release(Release::new(&lease.claim, &lease.grant, keep)) {
+                    Err(error) if error.is_unavailable() => {}
+                    _ => break,
+                }
+            }
+            lease.site().poke(lease.claim.key());
+        });
+    }
+
+    fn error(&self, error: Error) -> Error {
+        error.at(self.site().label()).on(self.claim.name())
+    }
+
+    fn exchange(&self) -> MutexGuard<'_, ()> {
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long a release that failed is tried again, at most; after that the lease frees the lock.
+const LATER: Duration = Duration::from_secs(30);
+
+impl<B: Handle> HeldHere for Lease<B> {
+    fn owner(&self) -> Owner {
+        self.claim.owner()
+    }
+
+    fn place(&self) -> &'static Location<'static> {
+        self.claim.place()
+    }
+
+    fn is_exclusive(&self) -> bool {
+        self.claim.mode() == Mode::Exclusive
+    }
+
+    fn is_believed(&self) -> bool {
+        self.phase.load(Ordering::SeqCst) < ENDED && !self.is_over(Moment::now())
+    }
+
+    fn lose(&self, cause: Cause) {
+        let phase = LOST + CAUSES.iter().position(|known| *known == cause).map_or(0, |index| index as u8);
+        let mut watch = self.watch();
+        let lost = self
+            .phase
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |before| (before < ENDED).then_some(phase));
+        if lost.is_err() {
+            return;
+        }
+        let callbacks = std::mem::take(&mut watch.callbacks);
+        self.lost.notify_all();
+        drop(watch);
+        self.unlist();
+        self.site().poke(self.claim.key());
+        #[cfg(feature = "tracing")]
+        tracing::warn!(
+            store = self.site().label(),
+            lock = self.claim.name(),
+            fence = self.fence.get(),
+            ?cause,
+            "lock lost"
+        );
+        callbacks::call(callbacks, cause);
+    }
+
+    fn give_up(&self) -> Result<()> {
+        if !self.is_believed() || self.is_foreign() {
+            return Ok(());
+        }
+        let keep = self.keep();
+        HeldHere::lose(self, Cause::Released);
+        let answer = self.backend.release(Release::new(&self.claim, &self.grant, keep));
+        self.site().poke(self.claim.key());
+        answer.map_err(|error| self.error(error))
+    }
+}
+
+impl<B: Handle> Watched for Lease<B> {
+    fn site(&self) -> &Site {
+        self.backend.site()
+    }
+
+    fn due(&self, now: Moment) -> Due {
+        if self.phase.load(Ordering::SeqCst) >= ENDED {
+            return Due::Over;
+        }
+        let deadline = self.deadline().unwrap_or(Moment::FAR);
+        if deadline <= now {
+            return Due::Expired;
+        }
+        let renew_at = Moment::from_nanos(self.renew_at.load(Ordering::SeqCst));
+        if renew_at > now || self.renewing.swap(true, Ordering::SeqCst) {
+            return Due::At(if renew_at > now { deadline.min(renew_at) } else { deadline });
+        }
+        Due::Renew(deadline)
+    }
+
+    fn expire(&self) {
+        self.lose(Cause::Expired);
+    }
+
+    fn renew_batch(self: Arc<Self>, batch: Vec<Arc<dyn Watched>>) {
+        let leases: Vec<Arc<Self>> = batch
+            .into_iter()
+            .filter_map(|lease| (lease as Arc<dyn Any + Send + Sync>).downcast().ok())
+            .collect();
+        for leases in leases.chunks(BATCH) {
+            renew_together(&self.backend, leases);
+        }
+    }
+}
+
+/// How many renewals go out together, so that the first of a hundred thousand does not wait for
+/// the last one's answer.
+const BATCH: usize = 1024;
+
+fn renew_together<B: Handle>(backend: &B, leases: &[Arc<Lease<B>>]) {
+    // A lease whose lifetime is being changed by its holder right now needs no second request.
+    let live: Vec<_> = leases
+        .iter()
+        .filter_map(|lease| match lease.exchange.try_lock() {
+            Ok(exchange) => Some((lease, exchange)),
+            Err(_) => {
+                lease.renewing.store(false, Ordering::SeqCst);
+                None
+            }
+        })
+        .filter(|(lease, _)| lease.phase.load(Ordering::SeqCst) < ENDED)
+        .collect();
+    let sent = Moment::now();
+    let due: Vec<_> = live
+        .iter()
+        .map(|(lease, _)| Renewal::new(&lease.claim, &lease.grant, lease.routine_ttl(sent)))
+        .collect();
+    let answers = catch_unwind(AssertUnwindSafe(|| backend.renew_many(&due))).unwrap_or_default();
+    let ttls: Vec<_> = due.iter().map(Renewal::ttl).collect();
+    let mut answers = answers.into_iter();
+    for ((lease, exchange), ttl) in live.into_iter().zip(ttls) {
+        let unanswered = || Err(Error::new(Kind::Unavailable, "the backend did not answer this renewal"));
+        lease.settle(sent, ttl, &answers.next().unwrap_or_else(unanswered));
+        drop(exchange);
+        lease.renewing.store(false, Ordering::SeqCst);
+        lease.watch_again();
+    }
+}

@@ -1,0 +1,63 @@
+//! The lock types, the backend traits and the engines of `tenure`.
+//!
+//! Who uses locks depends on the crate `tenure`. Who writes a store depends on this one: implement
+//! [`Backend`] for a cheap handle of the store, make a [`Site`] when it connects, and run
+//! `tenure-conformance` against it. What the store can do beyond that is said by implementing
+//! [`Inspect`], [`Restore`], [`SessionLocks`], [`SharedLocks`], [`Permits`] and [`DurableFence`].
+//!
+//! # What a backend is asked, and what it is not
+//!
+//! A backend answers one request at once: grant or deny, renew, release. Waiting in line, waking,
+//! retrying, renewing in time, giving up, noticing a loss and telling of it are done here, the same
+//! for all stores. A [`Claim`] carries one owner token through all requests of one acquisition, so
+//! that each can be repeated when an answer got lost.
+//!
+//! # What is promised
+//!
+//! At most one unexpired lease per name by the store's clock; the holder stops believing that it
+//! holds strictly before that lease ends, by its own suspend-aware clock; every grant carries a
+//! fence strictly greater than that of every grant that completed before it began. Only the fence
+//! check at the protected resource makes a paused holder harmless.
+
+#![forbid(unsafe_code)]
+
+mod any;
+mod backend;
+mod callbacks;
+mod capability;
+mod claim;
+mod clock;
+mod default;
+mod engine;
+mod error;
+mod fence;
+mod forward;
+mod held;
+mod lease;
+mod line;
+mod lock;
+mod name;
+mod owner;
+mod policy;
+mod settings;
+mod site;
+mod status;
+mod ttl;
+mod wait;
+mod waiter;
+
+pub use any::{AnyBackend, AnyGrant, AnyRestore, AnySessions, Erase};
+pub use backend::{Advice, Attempt, Backend, Denied, Granted, Handle, Lease, Release, Renewal, Watch};
+pub use capability::{Breaking, DurableFence, Holder, Inspect, Permits, Restore, SessionLocks, SharedLocks};
+pub use claim::{Claim, Mode, Resolved, Term};
+pub use clock::{Moment, wall_micros};
+pub use default::{default_store, install, release_all};
+pub use error::{Cause, Error, Kind, Result};
+pub use fence::Fence;
+pub use lock::{Exclusive, Held, Lock, Permit, Ran, Rule, Shared, State, Unlocked};
+pub use name::{Fitted, IntoName, Limits, Name};
+pub use owner::Owner;
+pub use settings::Settings;
+pub use site::{Delivery, Site};
+pub use status::Status;
+pub use ttl::Ttl;

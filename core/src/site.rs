@@ -1,0 +1,269 @@
+//! What all handles of one store share inside a process: identity, settings, waiting lines, and
+//! which locks the process holds there.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::any::AnyGrant;
+use crate::engine::Lane;
+use crate::line::Line;
+use crate::waiter::Waiter;
+use crate::{Cause, Granted, Owner, Settings};
+
+/// What all handles of one store share inside a process.
+///
+/// A backend makes one when it connects, and its clones share it. A store reached under another
+/// prefix or in another format is another site. Through it a backend tells core what it hears:
+///
+/// * [`notify`](Site::notify): this name may be free;
+/// * [`deliver`](Site::deliver): this claim, which waits in the store's own queue, has the lock;
+/// * [`revoke`](Site::revoke): this owner has lost the lock.
+#[derive(Clone)]
+pub struct Site(Arc<Inner>);
+
+struct Inner {
+    id: u64,
+    label: Box<str>,
+    settings: Settings,
+    direct: bool,
+    /// How many wait in `lines`, so that an uncontended acquire need not look.
+    waiting: AtomicUsize,
+    lines: Mutex<HashMap<Box<str>, Line>>,
+    waiters: Mutex<HashMap<Owner, Arc<Waiter>>>,
+    held: Mutex<HashMap<Box<str>, Vec<Weak<dyn HeldHere>>>>,
+    lane: Lane,
+}
+
+/// A lock that this process holds, as its site knows it.
+pub(crate) trait HeldHere: Send + Sync {
+    fn owner(&self) -> Owner;
+    fn place(&self) -> &'static Location<'static>;
+    fn is_exclusive(&self) -> bool;
+    fn is_believed(&self) -> bool;
+    fn lose(&self, cause: Cause);
+    fn give_up(&self) -> crate::Result<()>;
+}
+
+/// What became of a delivered grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// The waiter has it.
+    Given,
+    /// The claim won by its own attempt before; the grant is in use and must not be released.
+    AlreadyWon,
+    /// Nobody waits for it any more; the backend must pass it on or release it.
+    Gone,
+}
+
+impl Site {
+    /// A store that may be shared with other processes. `label` is its URL without a password.
+    #[must_use]
+    pub fn new(label: impl Into<Box<str>>, settings: Settings) -> Self {
+        Self::with(label.into(), settings, false)
+    }
+
+    /// A store inside this process that queues its waiters itself, in the order of their
+    /// [`watch`](crate::Backend::watch) calls, and delivers every grant to them.
+    #[must_use]
+    pub fn direct(label: impl Into<Box<str>>, settings: Settings) -> Self {
+        Self::with(label.into(), settings, true)
+    }
+
+    fn with(label: Box<str>, settings: Settings, direct: bool) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let site = Self(Arc::new(Inner {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            label,
+            settings,
+            direct,
+            waiting: AtomicUsize::new(0),
+            lines: Mutex::default(),
+            waiters: Mutex::default(),
+            held: Mutex::default(),
+            lane: Lane::default(),
+        }));
+        if !direct {
+            let mut sites = all_sites();
+            sites.retain(|site| site.strong_count() > 0);
+            sites.push(Arc::downgrade(&site.0));
+        }
+        site
+    }
+
+    /// The store's URL without a password, for messages.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.0.label
+    }
+
+    /// The settings that the store gives to its locks.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Says that the lock with this key may be free. Cheap and harmless when it is not, or when
+    /// nobody waits.
+    pub fn notify(&self, key: &str) {
+        // What this process itself holds is not free; its own release will tell.
+        if self.0.waiting.load(Ordering::SeqCst) > 0 && self.holding(key).is_none() {
+            self.poke(key);
+        }
+    }
+
+    /// Says that any lock may be free, as after a lost connection to the store's notifications.
+    pub fn notify_all(&self) {
+        for line in lock(&self.0.lines).values_mut() {
+            line.notify_first();
+        }
+    }
+
+    /// Hands a grant to the claim that waits for it in the store's queue.
+    ///
+    /// A backend that is its own queue calls this in the same critical section in which it made
+    /// the claim the owner, so that the claim's own attempts and the delivery cannot cross.
+    pub fn deliver<G: Send + Sync + 'static>(
+        &self,
+        key: &str,
+        owner: Owner,
+        granted: Granted<G>,
+    ) -> Delivery {
+        let waiter = lock(&self.0.waiters).get(&owner).cloned();
+        let gone = match waiter {
+            None => true,
+            Some(waiter) => waiter.give(granted.map(AnyGrant::new)).is_err(),
+        };
+        match gone {
+            false => Delivery::Given,
+            true if self.find_held(key, owner).is_some() => Delivery::AlreadyWon,
+            true => Delivery::Gone,
+        }
+    }
+
+    /// Says that an owner has lost its lock, where the store pushes such news.
+    pub fn revoke(&self, key: &str, owner: Owner, cause: Cause) {
+        if let Some(lease) = self.find_held(key, owner) {
+            lease.lose(cause);
+        }
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    pub(crate) fn is_direct(&self) -> bool {
+        self.0.direct
+    }
+
+    pub(crate) fn lane(&self) -> &Lane {
+        &self.0.lane
+    }
+
+    /// Whether waiters of this process stand in line for a key.
+    pub(crate) fn has_line(&self, key: &str) -> bool {
+        self.0.waiting.load(Ordering::Relaxed) > 0 && lock(&self.0.lines).contains_key(key)
+    }
+
+    /// Tells the first in line to ask.
+    pub(crate) fn poke(&self, key: &str) {
+        if self.0.waiting.load(Ordering::SeqCst) > 0
+            && let Some(line) = lock(&self.0.lines).get_mut(key)
+        {
+            line.notify_first();
+        }
+    }
+
+    /// Makes a waiter known to `deliver`.
+    pub(crate) fn admit(&self, waiter: &Arc<Waiter>) {
+        lock(&self.0.waiters).insert(waiter.owner(), waiter.clone());
+    }
+
+    pub(crate) fn dismiss(&self, waiter: &Waiter) {
+        lock(&self.0.waiters).remove(&waiter.owner());
+    }
+
+    /// Puts a waiter at the end of the line for a key; true if it is the first.
+    pub(crate) fn join_line(&self, key: &str, waiter: &Arc<Waiter>) -> bool {
+        self.0.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut lines = lock(&self.0.lines);
+        match lines.get_mut(key) {
+            Some(line) => line.join(waiter.clone()),
+            None => lines.entry(key.into()).or_default().join(waiter.clone()),
+        }
+    }
+
+    /// Runs `act` on the line of a key, if there is one, and takes the line away once it is empty.
+    pub(crate) fn in_line<T>(&self, key: &str, act: impl FnOnce(&mut Line) -> T) -> Option<T> {
+        let mut lines = lock(&self.0.lines);
+        let line = lines.get_mut(key)?;
+        let before = line.len();
+        let result = act(line);
+        let after = line.len();
+        let ended = if after == 0 { lines.remove(key) } else { None };
+        drop(lines);
+        self.0.waiting.fetch_sub(before - after, Ordering::SeqCst);
+        // What the line was promised by the store ends outside the mutex.
+        drop(ended);
+        Some(result)
+    }
+
+    pub(crate) fn hold(&self, key: &str, lease: Weak<dyn HeldHere>) {
+        let mut held = lock(&self.0.held);
+        match held.get_mut(key) {
+            Some(leases) => leases.push(lease),
+            None => drop(held.insert(key.into(), vec![lease])),
+        }
+    }
+
+    pub(crate) fn let_go(&self, key: &str, owner: Owner) {
+        let mut held = lock(&self.0.held);
+        if let Some(leases) = held.get_mut(key) {
+            leases.retain(|lease| lease.upgrade().is_some_and(|lease| lease.owner() != owner));
+            if leases.is_empty() {
+                held.remove(key);
+            }
+        }
+    }
+
+    /// The place in this process that holds a key alone and still believes so.
+    pub(crate) fn holding(&self, key: &str) -> Option<&'static Location<'static>> {
+        let leases = self.leases(key);
+        leases.iter().find(|lease| lease.is_exclusive() && lease.is_believed()).map(|lease| lease.place())
+    }
+
+    fn find_held(&self, key: &str, owner: Owner) -> Option<Arc<dyn HeldHere>> {
+        self.leases(key).into_iter().find(|lease| lease.owner() == owner)
+    }
+
+    fn leases(&self, key: &str) -> Vec<Arc<dyn HeldHere>> {
+        lock(&self.0.held).get(key).into_iter().flatten().filter_map(Weak::upgrade).collect()
+    }
+}
+
+/// Gives up every lock of every site; returns what could not be given up.
+pub(crate) fn give_up_everything() -> Vec<crate::Error> {
+    let sites: Vec<_> = all_sites().iter().filter_map(Weak::upgrade).collect();
+    let held = |site: &Arc<Inner>| -> Vec<_> {
+        lock(&site.held).values().flatten().filter_map(Weak::upgrade).collect()
+    };
+    sites.iter().flat_map(held).filter_map(|lease: Arc<dyn HeldHere>| lease.give_up().err()).collect()
+}
+
+fn all_sites() -> MutexGuard<'static, Vec<Weak<Inner>>> {
+    static SITES: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
+    lock(&SITES)
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site").field("label", &self.0.label).finish_non_exhaustive()
+    }
+}

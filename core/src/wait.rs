@@ -1,0 +1,248 @@
+//! One waiting acquisition, without I/O: what threads and tasks do next.
+//!
+//! Both run the same loop: call [`Wait::turn`], do what it says, tell it the answer.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::any::AnyGrant;
+use crate::line::{Leaving, Line};
+use crate::policy::{Acquire, Budget, Jitter, Step};
+use crate::waiter::{Promotion, Waiter};
+use crate::{Claim, Denied, Error, Granted, Lease, Moment, Result, Site, Watch};
+
+/// A claim that waits.
+pub(crate) struct Wait<'c> {
+    site: &'c Site,
+    claim: &'c Claim,
+    policy: Acquire,
+    waiter: Option<Standing>,
+    last_error: Option<Error>,
+    last_denied: Denied,
+    /// Whether the store may keep something for this claim: a place in its queue, or a grant whose
+    /// answer got lost.
+    leftover: bool,
+}
+
+struct Standing {
+    waiter: Arc<Waiter>,
+    first: bool,
+    watched: bool,
+}
+
+/// What to do next.
+pub(crate) enum Turn {
+    /// Call `try_acquire`, and tell the answer.
+    Ask,
+    /// Call `watch`, and tell the answer.
+    Watch,
+    /// Sleep until then or until woken.
+    Sleep(Moment),
+    /// The store delivered the lock.
+    Given(Granted<AnyGrant>),
+    /// Not in the caller's time; end the wait.
+    TimedOut,
+}
+
+impl<'c> Wait<'c> {
+    pub(crate) fn new(site: &'c Site, claim: &'c Claim, now: Moment, until: Option<Moment>) -> Self {
+        let target = claim.target();
+        // A store in this process never forgets to deliver.
+        let recheck = if site.is_direct() { Duration::from_secs(3600) } else { target.recheck };
+        let mut wait = Self {
+            site,
+            claim,
+            policy: Acquire::new(now, until, target.sleep, recheck),
+            waiter: None,
+            last_error: None,
+            last_denied: Denied::new(),
+            leftover: false,
+        };
+        // Who finds a line stands behind it; asking the store would be overtaking.
+        if !site.is_direct() && site.has_line(claim.key()) {
+            wait.stand_in_line();
+        }
+        wait
+    }
+
+    pub(crate) fn turn(&mut self, waker: &Waker, now: Moment) -> Turn {
+        if let Some(standing) = &self.waiter {
+            let (news, given) = standing.waiter.look(waker);
+            if let Some(given) = given {
+                return Turn::Given(given);
+            }
+            if let Some(promotion) = news.promoted {
+                let watched = self.inherited().is_some();
+                if let Some(standing) = &mut self.waiter {
+                    (standing.first, standing.watched) = (true, watched);
+                }
+                match promotion {
+                    Promotion::Vacant => self.policy.notified(now),
+                    Promotion::Behind { lease, rest } => self.stand_behind(now, lease, rest),
+                }
+            }
+            if news.notified {
+                self.policy.notified(now);
+            }
+        }
+        let step = self.policy.step(now);
+        match &self.waiter {
+            _ if step == Step::TimedOut => Turn::TimedOut,
+            Some(standing) if !standing.first => Turn::Sleep(self.policy.limit()),
+            Some(standing) if !standing.watched => Turn::Watch,
+            _ => match step {
+                Step::Ask => Turn::Ask,
+                Step::Sleep(until) => Turn::Sleep(until),
+                Step::TimedOut => Turn::TimedOut,
+            },
+        }
+    }
+
+    /// The store said no.
+    pub(crate) fn denied(&mut self, now: Moment, denied: Denied) {
+        self.last_denied = denied;
+        self.last_error = None;
+        if self.waiter.is_none() {
+            self.stand_in_line();
+        }
+        let Self { site, claim, policy, .. } = self;
+        let jitter = Jitter::random();
+        if site.is_direct() {
+            policy.denied(now, denied.retry_after, Some(&Watch::armed(())), jitter);
+            return;
+        }
+        site.in_line(claim.key(), |line| {
+            line.passed_over();
+            policy.denied(now, denied.retry_after, line.watch(), jitter);
+        });
+    }
+
+    /// The store did not answer: an error for the caller, or patience.
+    pub(crate) fn failed(&mut self, now: Moment, error: Error) -> Result<()> {
+        if error.is_quarantined() {
+            self.denied(now, Denied { retry_after: error.retry_after(), ..Denied::new() });
+            self.last_error = Some(error);
+            return Ok(());
+        }
+        self.leftover |= !error.is_settled();
+        // A store that is down when first asked is an error at once.
+        let patient = self.waiter.is_some() && error.is_unavailable();
+        if !patient || !self.policy.failed(now, Jitter::random()) {
+            return Err(error);
+        }
+        self.last_error = Some(error);
+        Ok(())
+    }
+
+    /// The store promised to notify, or not.
+    pub(crate) fn watching(&mut self, now: Moment, watch: Result<Watch>) {
+        let watch = watch.unwrap_or_else(|_| Watch::none());
+        self.leftover |= watch.is_queued();
+        if let Some(standing) = &mut self.waiter {
+            standing.watched = true;
+        }
+        if self.site.is_direct() {
+            return;
+        }
+        let before = self.site.in_line(self.claim.key(), |line| line.keep_watch(watch)).flatten();
+        drop(before);
+        // The lock may have become free between the denial and now.
+        self.policy.notified(now);
+    }
+
+    /// Ends the wait with the lock: the next in line waits for its release.
+    pub(crate) fn won(&mut self, lease: Lease) {
+        let lease = match lease {
+            Lease::For(ttl) => Some(ttl),
+            Lease::Session => None,
+        };
+        self.leave(Leaving::Won(lease));
+    }
+
+    /// Ends the wait without the lock, unless it was delivered at the last moment. The flag says
+    /// whether the store may keep something for the claim, to be abandoned.
+    pub(crate) fn give_up(&mut self) -> (Option<Granted<AnyGrant>>, bool) {
+        let given = self.waiter.as_ref().and_then(|standing| standing.waiter.close().0);
+        if let Some(granted) = &given {
+            self.won(granted.lease);
+        } else {
+            self.leave(Leaving::Without);
+        }
+        (given, self.leftover)
+    }
+
+    /// The error of a wait that took too long, with what is known of the reason.
+    pub(crate) fn timed_out(&mut self, waited: Duration) -> Error {
+        let mut error = Error::new(
+            crate::Kind::TimedOut,
+            format!(
+                "not free within {waited:.1?}; wait longer, or find out who holds it with `tenure status`"
+            ),
+        )
+        .with_denied(self.last_denied);
+        if let Some(place) = self.held_here() {
+            error = error.with_note(format!("this very process holds it since {place}"));
+        }
+        match self.last_error.take() {
+            Some(source) => error.with_source(source),
+            None => error,
+        }
+    }
+
+    /// Where this very process holds the lock that it waits for.
+    pub(crate) fn held_here(&self) -> Option<&'static std::panic::Location<'static>> {
+        self.last_denied.place.or_else(|| self.site.holding(self.claim.key()))
+    }
+
+    /// Warns of a wait that may never end because it waits for itself.
+    pub(crate) fn diagnose(&self) {
+        #[cfg(feature = "tracing")]
+        if let Some(place) = self.held_here() {
+            tracing::warn!(
+                store = self.site.label(),
+                lock = self.claim.name(),
+                held_at = %place,
+                waiting_at = %self.claim.place(),
+                "waiting for a lock that this very process holds"
+            );
+        }
+    }
+
+    fn stand_in_line(&mut self) {
+        let waiter = Waiter::new(self.claim.owner());
+        self.site.admit(&waiter);
+        let first = self.site.is_direct() || self.site.join_line(self.claim.key(), &waiter);
+        self.waiter = Some(Standing { waiter, first, watched: false });
+    }
+
+    /// The one before won: its release will be told, so nothing is asked before then.
+    fn stand_behind(&mut self, now: Moment, lease: Option<Duration>, rest: bool) {
+        self.policy.denied(now, lease, Some(&Watch::armed(())), Jitter::random());
+        if rest {
+            let notified = self.inherited() == Some(true);
+            self.policy.rest(now, Budget::pause(notified, self.claim.target().sleep));
+        }
+    }
+
+    /// Whether the line has the store's promise already, and whether that is one to notify.
+    fn inherited(&self) -> Option<bool> {
+        let watch = |line: &mut Line| line.watch().filter(|watch| !watch.is_queued()).map(Watch::is_armed);
+        self.site.in_line(self.claim.key(), watch).flatten()
+    }
+
+    fn leave(&mut self, how: Leaving) {
+        let Some(standing) = self.waiter.take() else { return };
+        if !self.site.is_direct() {
+            self.site.in_line(self.claim.key(), |line| line.leave(&standing.waiter, how));
+        }
+        self.site.dismiss(&standing.waiter);
+    }
+}
+
+impl Drop for Wait<'_> {
+    /// A wait that ends by a panic or a dropped future leaves the line like any other.
+    fn drop(&mut self) {
+        self.leave(Leaving::Without);
+    }
+}

@@ -1,0 +1,4 @@
+//! One lock API over files, local memory and network stores.
+#![forbid(unsafe_code)]
+
+pub use tenure_core::*;

@@ -1,0 +1,3 @@
+//! Tasks of those who work on tenure.
+#![forbid(unsafe_code)]
+fn main() {}
