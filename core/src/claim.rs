@@ -76,6 +76,12 @@ impl Claim {
         self.target.label.as_deref().unwrap_or_else(|| process_label())
     }
 
+    /// The label that the lock was given, if it was given one.
+    #[must_use]
+    pub fn own_label(&self) -> Option<&str> {
+        self.target.label.as_deref()
+    }
+
     /// The place in the program that asks.
     #[must_use]
     pub fn place(&self) -> &'static Location<'static> {

@@ -33,9 +33,11 @@ struct Inner {
     waiting: AtomicUsize,
     lines: Mutex<HashMap<Box<str>, Line>>,
     waiters: Mutex<HashMap<Owner, Arc<Waiter>>>,
-    held: Mutex<HashMap<Box<str>, Vec<Weak<dyn HeldHere>>>>,
+    held: Mutex<HashMap<Box<str>, Vec<Listed>>>,
     lane: Lane,
 }
+
+type Listed = Weak<dyn HeldHere>;
 
 /// A lock that this process holds, as its site knows it.
 pub(crate) trait HeldHere: Send + Sync {
@@ -144,6 +146,15 @@ impl Site {
         }
     }
 
+    /// Tells a claim that waits in the store's own queue to ask again, as after a change of the
+    /// lease that it waits for.
+    pub fn recheck(&self, owner: Owner) {
+        let waiter = lock(&self.0.waiters).get(&owner).cloned();
+        if let Some(waiter) = waiter {
+            waiter.notify();
+        }
+    }
+
     /// Says that an owner has lost its lock, where the store pushes such news.
     pub fn revoke(&self, key: &str, owner: Owner, cause: Cause) {
         if let Some(lease) = self.find_held(key, owner) {
@@ -211,7 +222,7 @@ impl Site {
         Some(result)
     }
 
-    pub(crate) fn hold(&self, key: &str, lease: Weak<dyn HeldHere>) {
+    pub(crate) fn hold(&self, key: &str, lease: Listed) {
         let mut held = lock(&self.0.held);
         match held.get_mut(key) {
             Some(leases) => leases.push(lease),

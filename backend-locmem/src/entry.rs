@@ -1,0 +1,243 @@
+//! One name: who holds it, and who waits for it, in order.
+
+use std::collections::VecDeque;
+use std::panic::Location;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tenure_core::{Claim, Delivery, Denied, Fence, Granted, Lease, Moment, Owner, Site, Term, wall_micros};
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One name of a store.
+pub(crate) struct Entry {
+    key: Box<str>,
+    state: Mutex<State>,
+}
+
+/// What is known of a name.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) holder: Option<Holding>,
+    queue: VecDeque<Queued>,
+    /// Whose lock was opened by force while it may still have believed in it.
+    evicted: Option<Owner>,
+}
+
+/// Who holds a name.
+pub(crate) struct Holding {
+    /// `None` while a released name is kept closed for a time.
+    pub(crate) owner: Option<Owner>,
+    pub(crate) fence: Fence,
+    /// `None` for a lock without a lease.
+    pub(crate) deadline: Option<Moment>,
+    pub(crate) place: &'static Location<'static>,
+    pub(crate) label: Option<Box<str>>,
+    pub(crate) since: Moment,
+    /// Why it was force-released, until the holder has let go.
+    pub(crate) breaking: Option<Box<str>>,
+}
+
+/// Who waits for a name.
+struct Queued {
+    owner: Owner,
+    term: Term,
+    detached: bool,
+    floor: Fence,
+    label: Option<Box<str>>,
+    place: &'static Location<'static>,
+}
+
+impl Queued {
+    fn new(claim: &Claim) -> Self {
+        Self {
+            owner: claim.owner(),
+            term: claim.term(),
+            detached: claim.is_detached(),
+            floor: claim.floor(),
+            label: claim.own_label().map(Into::into),
+            place: claim.place(),
+        }
+    }
+}
+
+impl Entry {
+    pub(crate) fn new(key: &str) -> Self {
+        Self { key: key.into(), state: Mutex::default() }
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_in_use(&self) -> bool {
+        let state = self.lock();
+        state.holder.as_ref().is_some_and(|holder| holder.is_live(Moment::now())) || !state.queue.is_empty()
+    }
+
+    /// Hands a free name to the first waiter that is still there.
+    pub(crate) fn hand_on(&self, state: &mut State, site: &Site) {
+        while state.holder.is_none() {
+            let Some(next) = state.queue.pop_front() else { return };
+            let granted = state.grant(&next);
+            // Still inside the entry's mutex, so that the waiter's own attempts cannot cross.
+            if site.deliver(&self.key, next.owner, granted) == Delivery::Gone {
+                state.holder = None;
+            }
+        }
+    }
+}
+
+impl State {
+    /// Grants a free name, or again what the claim has already.
+    pub(crate) fn try_acquire(
+        &mut self,
+        claim: &Claim,
+        entry: &Entry,
+        site: &Site,
+    ) -> Result<Granted<()>, Denied> {
+        if let Some(holder) = &self.holder {
+            let now = Moment::now();
+            if holder.is_live(now) {
+                return if holder.owner == Some(claim.owner()) && holder.breaking.is_none() {
+                    Ok(self.adopt(claim).expect("it has the name"))
+                } else {
+                    Err(holder.denial(now))
+                };
+            }
+            self.holder = None;
+        }
+        match self.queue.front() {
+            None => Ok(self.grant(&Queued::new(claim))),
+            Some(first) if first.owner == claim.owner() => {
+                self.queue.pop_front();
+                Ok(self.grant(&Queued::new(claim)))
+            }
+            // Its lease has run out; those who wait come first.
+            Some(_) => {
+                entry.hand_on(self, site);
+                match &self.holder {
+                    Some(holder) => Err(holder.denial(Moment::now())),
+                    None => Ok(self.grant(&Queued::new(claim))),
+                }
+            }
+        }
+    }
+
+    /// Gives a claim what its owner has, with a new life.
+    pub(crate) fn adopt(&mut self, claim: &Claim) -> Option<Granted<()>> {
+        let (lease, deadline) = life(claim.term(), claim.is_detached(), Moment::now());
+        let holder = self.owned(claim.owner())?;
+        holder.deadline = deadline;
+        Some(Granted::new((), holder.fence, lease))
+    }
+
+    /// The live holder, if it is this owner and was not broken.
+    pub(crate) fn owned(&mut self, owner: Owner) -> Option<&mut Holding> {
+        self.holder
+            .as_mut()
+            .filter(|holder| holder.owner == Some(owner) && holder.breaking.is_none())
+            .filter(|holder| holder.deadline.is_none_or(|deadline| deadline > Moment::now()))
+    }
+
+    /// Whether this owner lost the name by force.
+    pub(crate) fn was_forced(&self, owner: Owner) -> bool {
+        let breaking = |holder: &Holding| holder.owner == Some(owner) && holder.breaking.is_some();
+        self.evicted == Some(owner) || self.holder.as_ref().is_some_and(breaking)
+    }
+
+    /// Takes the name from this owner, whatever its state; what remains if it is kept closed.
+    pub(crate) fn vacate(&mut self, owner: Owner, keep: Option<Duration>) {
+        let Some(holder) = self.holder.as_mut().filter(|holder| holder.owner == Some(owner)) else { return };
+        match keep.filter(|_| holder.breaking.is_none()) {
+            Some(keep) => (holder.owner, holder.deadline) = (None, Some(Moment::now() + keep)),
+            None => self.holder = None,
+        }
+    }
+
+    /// Takes the name from whoever has it, now.
+    pub(crate) fn evict(&mut self) {
+        self.evicted = self.holder.take().and_then(|holder| holder.owner);
+    }
+
+    /// Stands at the end of the queue, once.
+    pub(crate) fn queue(&mut self, claim: &Claim) {
+        if !self.queue.iter().any(|queued| queued.owner == claim.owner()) {
+            self.queue.push_back(Queued::new(claim));
+        }
+    }
+
+    pub(crate) fn leave(&mut self, owner: Owner) {
+        self.queue.retain(|queued| queued.owner != owner);
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The first in the queue.
+    pub(crate) fn first(&self) -> Option<Owner> {
+        self.queue.front().map(|queued| queued.owner)
+    }
+
+    fn grant(&mut self, claim: &Queued) -> Granted<()> {
+        let since = Moment::now();
+        let (lease, deadline) = life(claim.term, claim.detached, since);
+        let fence = next_fence(claim.floor);
+        self.evicted = None;
+        self.holder = Some(Holding {
+            owner: Some(claim.owner),
+            fence,
+            deadline,
+            place: claim.place,
+            label: claim.label.clone(),
+            since,
+            breaking: None,
+        });
+        let granted = Granted::new((), fence, lease);
+        match lease {
+            Lease::For(_) => granted.since(since),
+            Lease::Session => granted,
+        }
+    }
+}
+
+impl Holding {
+    pub(crate) fn is_live(&self, now: Moment) -> bool {
+        self.deadline.is_none_or(|deadline| deadline > now)
+    }
+
+    fn denial(&self, now: Moment) -> Denied {
+        let denied = Denied::new().holder(self.fence);
+        let denied = if self.owner.is_some() { denied.held_at(self.place) } else { denied };
+        match self.deadline {
+            Some(deadline) => denied.retry_after(deadline.since(now)),
+            None => denied,
+        }
+    }
+}
+
+/// The lifetime of a grant, and when it ends.
+fn life(term: Term, detached: bool, now: Moment) -> (Lease, Option<Moment>) {
+    match term {
+        Term::Fixed(ttl) => (Lease::For(ttl.get()), Some(now + ttl.get())),
+        // What is dropped unreleased must end by itself.
+        Term::Kept(ttl) if detached => (Lease::For(ttl.get()), Some(now + ttl.get())),
+        // Kept alive as long as the process lives, which is as long as this store.
+        _ => (Lease::Session, None),
+    }
+}
+
+/// One sequence for all stores of the process, so that no fence depends on an entry or a store
+/// being remembered.
+pub(crate) fn next_fence(floor: Fence) -> Fence {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    if LAST.load(Ordering::Relaxed) <= floor.get() {
+        LAST.fetch_max(wall_micros().max(floor.get()), Ordering::Relaxed);
+    }
+    Fence::new(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+}

@@ -1,0 +1,71 @@
+//! Looking at locks from outside, and breaking them.
+
+use std::time::SystemTime;
+
+use tenure_core::{Backend, Breaking, Cause, Holder, Inspect, Moment, Name, Result};
+
+use crate::LocMem;
+use crate::entry::{Holding, next_fence};
+
+impl Inspect for LocMem {
+    fn inspect(&self, name: &Name) -> Result<Option<Holder>> {
+        let Some(entry) = self.shards().find(&self.key(name)) else { return Ok(None) };
+        let state = entry.lock();
+        Ok(state.holder.as_ref().and_then(|holder| describe(name, holder)))
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<Holder>> {
+        let skip = self.site().settings().prefix().len();
+        let mut holders = Vec::new();
+        for entry in self.shards().starting_with(&[self.site().settings().prefix(), prefix].concat()) {
+            let Ok(name) = Name::new(&entry.key()[skip..]) else { continue };
+            holders.extend(entry.lock().holder.as_ref().and_then(|holder| describe(&name, holder)));
+        }
+        holders.sort_by(|one, other| one.name().cmp(other.name()));
+        Ok(holders)
+    }
+
+    fn force_release(&self, name: &Name, breaking: Breaking, reason: &str) -> Result<Option<Holder>> {
+        let key = self.key(name);
+        let Some(entry) = self.shards().find(&key) else { return Ok(None) };
+        let mut state = entry.lock();
+        let Some(holder) = state.holder.as_mut() else { return Ok(None) };
+        let Some(seen) = describe(name, holder) else { return Ok(None) };
+        let loser = holder.owner;
+        holder.fence = next_fence(holder.fence);
+        holder.breaking = Some(reason.into());
+        // A name that is merely kept closed has nobody who could acknowledge.
+        if breaking == Breaking::Now || loser.is_none() {
+            state.evict();
+            entry.hand_on(&mut state, self.site());
+        }
+        drop(state);
+        if let Some(loser) = loser {
+            self.site().revoke(&key, loser, Cause::Forced);
+        }
+        Ok(Some(seen))
+    }
+}
+
+impl LocMem {
+    fn key(&self, name: &Name) -> String {
+        [self.site().settings().prefix(), name.as_str()].concat()
+    }
+}
+
+fn describe(name: &Name, holder: &Holding) -> Option<Holder> {
+    let now = Moment::now();
+    if !holder.is_live(now) {
+        return None;
+    }
+    let remaining = holder.deadline.map(|deadline| deadline.since(now));
+    let mut seen = Holder::new(name.clone(), holder.fence, remaining)
+        .with_label(holder.label.as_deref().unwrap_or("this process"));
+    if let Some(since) = SystemTime::now().checked_sub(now.since(holder.since)) {
+        seen = seen.with_since(since);
+    }
+    Some(match &holder.breaking {
+        Some(reason) => seen.with_breaking(reason.clone()),
+        None => seen,
+    })
+}

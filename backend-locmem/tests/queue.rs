@@ -1,0 +1,89 @@
+//! What is true of local memory alone: its own queue, and entries that come and go.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tenure_core::{Backend, Inspect, Lock, Name};
+use tenure_locmem::LocMem;
+
+const SOON: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_release_hands_the_lock_to_waiters_in_the_order_in_which_they_came() {
+    let store = LocMem::for_this_process_only();
+    let held = Lock::new(&store, "queue").acquire().unwrap();
+    let (tell, order) = mpsc::channel();
+    thread::scope(|scope| {
+        for number in 0..8 {
+            let (store, tell) = (&store, tell.clone());
+            scope.spawn(move || {
+                let held = Lock::new(store, "queue").acquire_for(SOON).unwrap();
+                tell.send(number).unwrap();
+                held.release().unwrap();
+            });
+            wait_until(|| store.waiting("lock:queue") == number + 1);
+        }
+        held.release().unwrap();
+    });
+    drop(tell);
+    assert_eq!(order.iter().collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_waiter_that_gives_up_leaves_the_queue() {
+    let store = LocMem::for_this_process_only();
+    let held = Lock::new(&store, "queue").acquire().unwrap();
+    let error = Lock::new(&store, "queue").acquire_for(Duration::from_millis(20)).unwrap_err();
+    assert!(error.is_timed_out());
+    assert!(error.to_string().contains("this very process holds it since"), "{error}");
+    assert_eq!(store.waiting("lock:queue"), 0);
+    held.release().unwrap();
+    Lock::new(&store, "queue").try_acquire().unwrap().release().unwrap();
+}
+
+#[test]
+fn a_shortened_lease_wakes_its_waiter_in_time() {
+    let store = LocMem::for_this_process_only();
+    let held = Lock::new(&store, "queue").ttl(SOON * 6).acquire().unwrap();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| Lock::new(&store, "queue").acquire_for(SOON * 3).map(drop));
+        wait_until(|| store.waiting("lock:queue") == 1);
+        let shortened = Instant::now();
+        held.renew_for(Duration::from_millis(50)).unwrap();
+        waiter.join().unwrap().unwrap();
+        assert!(shortened.elapsed() >= Duration::from_millis(50) && shortened.elapsed() < SOON);
+    });
+    assert!(held.release().is_err_and(|error| error.is_lost()));
+}
+
+#[test]
+fn idle_entries_are_forgotten_and_fences_still_grow() {
+    let store = LocMem::for_this_process_only();
+    let mut last = None;
+    for round in 0..100_000 {
+        let held = Lock::new(&store, format!("name {round}")).try_acquire().unwrap();
+        assert!(last < Some(held.fence()));
+        last = Some(held.fence());
+    }
+    assert!(store.entries() < 64 * 1024, "{} entries", store.entries());
+}
+
+#[test]
+fn two_settings_of_one_store_share_its_keys() {
+    let store = LocMem::for_this_process_only();
+    let bare = store.share_with_settings(store.site().settings().clone().with_prefix("").unwrap());
+    let held = Lock::new(&store, "x").try_acquire().unwrap();
+    assert!(Lock::new(&bare, "lock:x").try_acquire().is_err_and(|error| error.is_contended()));
+    assert!(bare.inspect(&Name::new("lock:x").unwrap()).unwrap().is_some());
+    held.release().unwrap();
+    Lock::new(&bare, "lock:x").try_acquire().unwrap().release().unwrap();
+}
+
+fn wait_until(condition: impl Fn() -> bool) {
+    let until = Instant::now() + SOON;
+    while !condition() {
+        assert!(Instant::now() < until, "not in time");
+        thread::yield_now();
+    }
+}
