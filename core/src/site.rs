@@ -162,6 +162,12 @@ impl Site {
         }
     }
 
+    /// How many waiters of this process stand in line for a key.
+    #[must_use]
+    pub fn waiting(&self, key: &str) -> usize {
+        lock(&self.0.lines).get(key).map_or(0, Line::len)
+    }
+
     pub(crate) fn id(&self) -> u64 {
         self.0.id
     }

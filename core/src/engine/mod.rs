@@ -49,6 +49,9 @@ pub(crate) enum Due {
 /// after waking up it finds what has expired meanwhile.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
+/// Renewals that are due within this time of each other go out together.
+const TOGETHER: Duration = Duration::from_millis(20);
+
 struct Engine {
     state: Mutex<State>,
     changed: Condvar,
@@ -140,18 +143,20 @@ impl Engine {
         }
     }
 
-    /// Takes what is due and sets each lease's next moment.
+    /// Takes what is due and sets each lease's next moment. Renewals that are due soon go with one
+    /// that is due now.
     fn collect(state: &mut State, now: Moment) -> Collected {
         let mut collected = Collected::default();
         let Some(timers) = &mut state.timers else { return collected };
+        let later = |next: Moment| next.max(now + Duration::from_millis(1));
         while let Some((key, lease)) = timers.due(now) {
             let lease = lease.upgrade();
             match lease.as_ref().map_or(Due::Over, |lease| lease.due(now)) {
                 Due::Renew(next) => {
-                    timers.set(key, next.max(now + Duration::from_millis(1)));
+                    timers.set(key, later(next));
                     collected.renewals.extend(lease.clone());
                 }
-                Due::At(next) => drop(timers.set(key, next.max(now + Duration::from_millis(1)))),
+                Due::At(next) => drop(timers.set(key, later(next))),
                 Due::Expired => {
                     timers.remove(key);
                     collected.expired.extend(lease.clone());
@@ -159,6 +164,16 @@ impl Engine {
                 Due::Over => drop(timers.remove(key)),
             }
             collected.seen.extend(lease);
+        }
+        let soon = now + TOGETHER;
+        while !collected.renewals.is_empty()
+            && let Some((key, lease)) = timers.due(soon)
+            && let Some(lease) = lease.upgrade()
+        {
+            let Due::Renew(next) = lease.due(soon) else { break };
+            timers.set(key, next.max(soon + Duration::from_millis(1)));
+            collected.renewals.push(lease.clone());
+            collected.seen.push(lease);
         }
         collected
     }

@@ -1,0 +1,174 @@
+//! The renewal engine against a store that counts and fails on demand.
+
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "shared by test files that each use a part"
+)]
+mod support;
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use support::{Fake, settings, wait_until};
+use tenure_core::{Cause, Lock, Status};
+
+const LEASE: Duration = Duration::from_millis(300);
+
+#[test]
+fn a_kept_lock_outlives_its_lease_many_times() {
+    let store = Fake::new(true, settings(LEASE));
+    let held = Lock::new(&store, "kept").acquire().unwrap();
+    let began = Instant::now();
+    wait_until("twelve renewals", || store.calls().renew.load(SeqCst) >= 12);
+    assert!(began.elapsed() > LEASE * 2);
+    assert_eq!(held.status(), Status::Held);
+    held.release().unwrap();
+}
+
+#[test]
+fn a_fixed_lock_is_not_renewed() {
+    let store = Fake::new(true, settings(LEASE));
+    let held = Lock::new(&store, "fixed").ttl(LEASE).acquire().unwrap();
+    assert_eq!(held.lost(), Cause::Expired);
+    assert_eq!(store.calls().renew.load(SeqCst), 0);
+    assert_eq!(held.status(), Status::Lost(Cause::Expired));
+    assert!(held.release().is_err_and(|error| error.cause() == Some(Cause::Expired)));
+}
+
+#[test]
+fn no_renewal_begins_after_release_returned() {
+    let store = Fake::new(true, settings(Duration::from_millis(10)));
+    for round in 0..200 {
+        let held = Lock::new(&store, format!("stop {round}")).acquire().unwrap();
+        wait_until("a renewal", || store.calls().renew.load(SeqCst) > round * 2);
+        let _ = held.release();
+        let after = store.calls().renew.load(SeqCst);
+        std::thread::sleep(Duration::from_millis(1));
+        // One may have been under way when the release began; none may begin later.
+        assert!(store.calls().renew.load(SeqCst) <= after + 1);
+        store.calls().renew.store((round + 1) * 2, SeqCst);
+    }
+}
+
+#[test]
+fn due_renewals_of_one_store_go_out_together() {
+    let store = Fake::new(true, settings(Duration::from_secs(2)));
+    let held: Vec<_> =
+        (0..500).map(|number| Lock::new(&store, format!("batch {number}")).acquire().unwrap()).collect();
+    wait_until("all renewed", || store.calls().renew.load(SeqCst) >= 500);
+    let batches = store.calls().batches.load(SeqCst);
+    assert!(batches < 100, "{batches} batches for 500 leases");
+    assert!(held.iter().all(|held| held.status() == Status::Held));
+}
+
+#[test]
+fn a_store_that_does_not_answer_makes_the_lock_unknown_then_held_again() {
+    let store = Fake::new(true, settings(Duration::from_secs(3)));
+    let held = Lock::new(&store, "unknown").acquire().unwrap();
+    store.set_down(true);
+    assert!(held.renew().is_err_and(|error| error.is_unavailable()));
+    assert_eq!(held.status(), Status::Unknown);
+    store.set_down(false);
+    wait_until("held again", || held.status() == Status::Held);
+    held.release().unwrap();
+}
+
+#[test]
+fn a_store_that_never_answers_again_loses_the_lock_at_its_deadline_and_not_before() {
+    let store = Fake::new(true, settings(LEASE));
+    let held = Lock::new(&store, "gone").acquire().unwrap();
+    store.set_down(true);
+    let deadline = held.deadline().unwrap();
+    let (tell, told) = mpsc::channel();
+    held.on_lost(move |cause| tell.send((cause, tenure_core::Moment::now())).unwrap());
+    let (cause, when) = told.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!(cause, Cause::Expired);
+    assert!(when >= deadline && when.since(deadline) < Duration::from_secs(1));
+    assert_eq!(held.status(), Status::Lost(Cause::Expired));
+}
+
+#[test]
+fn a_hung_store_does_not_delay_another_ones_renewals_or_its_own_loss() {
+    let (hung, well) = (Fake::new(true, settings(LEASE)), Fake::new(true, settings(LEASE)));
+    let (stuck, kept) = (Lock::new(&hung, "a").acquire().unwrap(), Lock::new(&well, "a").acquire().unwrap());
+    hung.set_hung(true);
+    assert_eq!(stuck.lost(), Cause::Expired);
+    let before = well.calls().renew.load(SeqCst);
+    wait_until("more renewals", || well.calls().renew.load(SeqCst) > before + 3);
+    assert_eq!(kept.status(), Status::Held);
+    hung.set_hung(false);
+}
+
+#[test]
+fn what_the_store_forgot_is_lost_at_the_next_renewal() {
+    let store = Fake::new(true, settings(LEASE));
+    let held = Lock::new(&store, "forgotten").acquire().unwrap();
+    store.lose("lock:forgotten");
+    assert_eq!(held.lost(), Cause::Superseded);
+    assert!(held.renew().is_err_and(|error| error.is_lost()));
+    assert!(held.release().is_err_and(|error| error.is_lost()));
+}
+
+#[test]
+fn renewing_never_shortens_but_renew_for_may() {
+    let store = Fake::new(true, settings(LEASE));
+    let long = Duration::from_secs(60);
+    let held = Lock::new(&store, "life").ttl(long).acquire().unwrap();
+    held.renew_for(long * 2).unwrap();
+    held.renew().unwrap();
+    assert!(held.remaining().unwrap() > long);
+    held.renew_for(Duration::from_millis(100)).unwrap();
+    assert!(held.remaining().unwrap() < Duration::from_millis(100));
+    assert_eq!(held.lost(), Cause::Expired);
+}
+
+#[test]
+fn an_unanswered_shortening_lowers_belief_at_once() {
+    let store = Fake::new(true, settings(LEASE));
+    let held = Lock::new(&store, "short").ttl(Duration::from_secs(60)).acquire().unwrap();
+    store.set_down(true);
+    assert!(held.renew_for(Duration::from_millis(500)).is_err());
+    assert!(held.remaining().unwrap() <= Duration::from_millis(500));
+}
+
+#[test]
+fn a_fixed_lock_can_be_kept_alive_later() {
+    let store = Fake::new(true, settings(LEASE));
+    let held = Lock::new(&store, "later").ttl(LEASE).acquire().unwrap();
+    held.keep_alive();
+    wait_until("renewals", || store.calls().renew.load(SeqCst) >= 9);
+    assert_eq!(held.status(), Status::Held);
+    held.renew_for(LEASE).unwrap();
+    assert_eq!(held.lost(), Cause::Expired);
+}
+
+#[test]
+fn an_unanswered_release_is_tried_again_until_it_succeeds() {
+    let store = Fake::new(true, settings(Duration::from_secs(30)));
+    let held = Lock::new(&store, "again").acquire().unwrap();
+    store.set_down(true);
+    assert!(held.release().is_err_and(|error| error.is_unavailable()));
+    store.set_down(false);
+    wait_until("released", || !store.is_held("lock:again"));
+}
+
+#[test]
+fn callbacks_run_once_even_when_one_panics() {
+    let store = Fake::new(true, settings(LEASE));
+    let held = Lock::new(&store, "calls").ttl(Duration::from_millis(50)).acquire().unwrap();
+    let (tell, told) = mpsc::channel();
+    held.on_lost(|_| panic!("a bad callback"));
+    let again = tell.clone();
+    held.on_lost(move |cause| again.send(cause).unwrap());
+    assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(Cause::Expired));
+    held.on_lost(move |cause| tell.send(cause).unwrap());
+    assert_eq!(
+        told.recv_timeout(Duration::from_secs(10)),
+        Ok(Cause::Expired),
+        "late listeners are told at once"
+    );
+    assert!(told.recv_timeout(Duration::from_millis(50)).is_err());
+}
