@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::panic::Location;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use tenure_core::{Claim, Delivery, Denied, Fence, Granted, Lease, Moment, Owner, Site, Term, wall_micros};
+use tenure_core::{
+    Claim, Delivery, Denied, Fence, Granted, Lease, Moment, Owner, Site, Term, wall_coarse, wall_micros,
+};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,7 +35,7 @@ pub(crate) struct Holding {
     pub(crate) deadline: Option<Moment>,
     pub(crate) place: &'static Location<'static>,
     pub(crate) label: Option<Box<str>>,
-    pub(crate) since: Moment,
+    pub(crate) since: SystemTime,
     /// Why it was force-released, until the holder has let go.
     pub(crate) breaking: Option<Box<str>>,
 }
@@ -130,7 +132,7 @@ impl State {
 
     /// Gives a claim what its owner has, with a new life.
     pub(crate) fn adopt(&mut self, claim: &Claim) -> Option<Granted<()>> {
-        let (lease, deadline) = life(claim.term(), claim.is_detached(), Moment::now());
+        let (lease, deadline) = life(claim.term(), claim.is_detached());
         let holder = self.owned(claim.owner())?;
         holder.deadline = deadline;
         Some(Granted::new((), holder.fence, lease))
@@ -185,8 +187,7 @@ impl State {
     }
 
     fn grant(&mut self, claim: &Queued) -> Granted<()> {
-        let since = Moment::now();
-        let (lease, deadline) = life(claim.term, claim.detached, since);
+        let (lease, deadline) = life(claim.term, claim.detached);
         let fence = next_fence(claim.floor);
         self.evicted = None;
         self.holder = Some(Holding {
@@ -195,13 +196,13 @@ impl State {
             deadline,
             place: claim.place,
             label: claim.label.clone(),
-            since,
+            since: wall_coarse(),
             breaking: None,
         });
         let granted = Granted::new((), fence, lease);
-        match lease {
-            Lease::For(_) => granted.since(since),
-            Lease::Session => granted,
+        match (lease, deadline) {
+            (Lease::For(ttl), Some(deadline)) => granted.since(deadline - ttl),
+            _ => granted,
         }
     }
 }
@@ -222,11 +223,11 @@ impl Holding {
 }
 
 /// The lifetime of a grant, and when it ends.
-fn life(term: Term, detached: bool, now: Moment) -> (Lease, Option<Moment>) {
+fn life(term: Term, detached: bool) -> (Lease, Option<Moment>) {
     match term {
-        Term::Fixed(ttl) => (Lease::For(ttl.get()), Some(now + ttl.get())),
+        Term::Fixed(ttl) => (Lease::For(ttl.get()), Some(Moment::now() + ttl.get())),
         // What is dropped unreleased must end by itself.
-        Term::Kept(ttl) if detached => (Lease::For(ttl.get()), Some(now + ttl.get())),
+        Term::Kept(ttl) if detached => (Lease::For(ttl.get()), Some(Moment::now() + ttl.get())),
         // Kept alive as long as the process lives, which is as long as this store.
         _ => (Lease::Session, None),
     }
@@ -236,7 +237,8 @@ fn life(term: Term, detached: bool, now: Moment) -> (Lease, Option<Moment>) {
 /// being remembered.
 pub(crate) fn next_fence(floor: Fence) -> Fence {
     static LAST: AtomicU64 = AtomicU64::new(0);
-    if LAST.load(Ordering::Relaxed) <= floor.get() {
+    let last = LAST.load(Ordering::Relaxed);
+    if last == 0 || last < floor.get() {
         LAST.fetch_max(wall_micros().max(floor.get()), Ordering::Relaxed);
     }
     Fence::new(LAST.fetch_add(1, Ordering::Relaxed) + 1)

@@ -1,7 +1,5 @@
 //! Looking at locks from outside, and breaking them.
 
-use std::time::SystemTime;
-
 use tenure_core::{Backend, Breaking, Cause, Holder, Inspect, Moment, Name, Result};
 
 use crate::LocMem;
@@ -59,11 +57,9 @@ fn describe(name: &Name, holder: &Holding) -> Option<Holder> {
         return None;
     }
     let remaining = holder.deadline.map(|deadline| deadline.since(now));
-    let mut seen = Holder::new(name.clone(), holder.fence, remaining)
-        .with_label(holder.label.as_deref().unwrap_or("this process"));
-    if let Some(since) = SystemTime::now().checked_sub(now.since(holder.since)) {
-        seen = seen.with_since(since);
-    }
+    let seen = Holder::new(name.clone(), holder.fence, remaining)
+        .with_label(holder.label.as_deref().unwrap_or("this process"))
+        .with_since(holder.since);
     Some(match &holder.breaking {
         Some(reason) => seen.with_breaking(reason.clone()),
         None => seen,

@@ -56,7 +56,7 @@ pub trait Backend: Send + Sync {
     fn try_acquire(&self, claim: &Claim) -> Result<Attempt<Self::Grant>>;
 
     /// Sets the remaining life of a grant to [`Renewal::ttl`] from now, be it more or less than
-    /// before. For a session lock it only verifies that the grant stands.
+    /// before. With [`Duration::MAX`], as for a session, it only verifies that the grant stands.
     ///
     /// # Errors
     ///
@@ -224,7 +224,8 @@ impl<'a, G> Renewal<'a, G> {
         self.grant
     }
 
-    /// The remaining life to set, counted from the store's now.
+    /// The remaining life to set, counted from the store's now; [`Duration::MAX`] to change nothing
+    /// and only verify that the grant stands.
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl

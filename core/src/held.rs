@@ -164,10 +164,7 @@ impl<B: Handle, R: Rule> Lock<B, Held<R>> {
     /// background, and the end of the lease frees the lock at the latest.
     pub fn release(self) -> Result<()> {
         let mut held = self;
-        match held.data.lease.take() {
-            Some(lease) => lease.end(),
-            None => Ok(()),
-        }
+        held.data.lease.take().map_or(Ok(()), |lease| lease.end())
     }
 
     fn lease(&self) -> &Arc<Lease<B>> {

@@ -96,7 +96,7 @@ impl<B: Handle> Lease<B> {
             grant,
             fence,
         });
-        if !direct || timed {
+        if !direct {
             lease.list(&mut lease.watch());
         }
         if renews {
@@ -141,7 +141,7 @@ impl<B: Handle> Lease<B> {
             self.verify();
         }
         match self.phase.load(Ordering::SeqCst) {
-            HELD | UNKNOWN if self.is_over(Moment::now()) => {
+            HELD | UNKNOWN if self.is_over() => {
                 self.lose(Cause::Expired);
                 self.status()
             }
@@ -221,7 +221,7 @@ impl<B: Handle> Lease<B> {
         let lost = match before {
             ENDED => return Err(self.error(Error::lost(Cause::Released))),
             lost @ LOST.. => Some(CAUSES[usize::from(lost - LOST)]),
-            _ => self.is_over(Moment::now()).then_some(Cause::Expired),
+            _ => self.is_over().then_some(Cause::Expired),
         };
         if lost == Some(Cause::Released) {
             return Err(self.error(Error::lost(Cause::Released)));
@@ -281,13 +281,9 @@ impl<B: Handle> Lease<B> {
     }
 
     fn verify(self: &Arc<Self>) {
-        if self.deadline().is_none() {
-            let answer = self.backend.renew(Renewal::new(&self.claim, &self.grant, Duration::MAX));
-            if let Err(error) = answer
-                && let Some(cause) = error.cause()
-            {
-                self.lose(cause);
-            }
+        let answer = self.backend.renew(Renewal::new(&self.claim, &self.grant, Duration::MAX));
+        if let Some(cause) = answer.err().and_then(|error| error.cause()) {
+            self.lose(cause);
         }
     }
 
@@ -396,8 +392,8 @@ impl<B: Handle> Lease<B> {
         }
     }
 
-    fn is_over(&self, now: Moment) -> bool {
-        self.deadline().is_some_and(|deadline| deadline <= now)
+    fn is_over(&self) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= Moment::now())
     }
 
     /// What is left of the time for which the name is to stay taken.
@@ -455,7 +451,7 @@ impl<B: Handle> HeldHere for Lease<B> {
     }
 
     fn is_believed(&self) -> bool {
-        self.phase.load(Ordering::SeqCst) < ENDED && !self.is_over(Moment::now())
+        self.phase.load(Ordering::SeqCst) < ENDED && !self.is_over()
     }
 
     fn lose(&self, cause: Cause) {

@@ -50,7 +50,7 @@ pub use any::{AnyBackend, AnyGrant, AnyRestore, AnySessions, Erase};
 pub use backend::{Advice, Attempt, Backend, Denied, Granted, Handle, Lease, Release, Renewal, Watch};
 pub use capability::{Breaking, DurableFence, Holder, Inspect, Permits, Restore, SessionLocks, SharedLocks};
 pub use claim::{Claim, Mode, Resolved, Term};
-pub use clock::{Moment, wall_micros};
+pub use clock::{Moment, wall_coarse, wall_micros};
 pub use default::{default_store, install, release_all};
 pub use error::{Cause, Error, Kind, Result};
 pub use fence::Fence;

@@ -237,14 +237,15 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
     #[track_caller]
     pub fn try_acquire(&self) -> Result<Lock<B, Held<R>>> {
         let claim = self.claim(Owner::random(), Location::caller())?;
-        match self.ask(&claim) {
-            Ok(Answer::Held(held)) => Ok(held),
-            Ok(Answer::Denied(denied)) => Err(self.error(Error::contended(denied))),
+        let sent = self.sent();
+        match self.data.backend.try_acquire(&claim) {
+            Ok(Attempt::Granted(granted)) => self.begin(claim, granted, sent),
+            Ok(Attempt::Denied(denied)) => Err(self.error(Error::contended(denied))),
             Err(error) => {
                 if !error.is_settled() {
                     self.abandon_later(claim);
                 }
-                Err(error)
+                Err(self.error(error))
             }
         }
     }
@@ -325,7 +326,7 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         let claim = self.claim(owner, Location::caller())?;
         let sent = Moment::now();
         let granted = self.data.backend.restore(&claim).map_err(|error| self.error(error))?;
-        self.begin(&claim, granted, Some(sent))
+        self.begin(claim, granted, Some(sent))
     }
 
     fn claim(&self, owner: Owner, place: &'static Location<'static>) -> Result<Claim> {
@@ -338,20 +339,25 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
 
     /// Asks the store once.
     fn ask(&self, claim: &Claim) -> Result<Answer<B, R>> {
-        let sent = (!self.site().is_direct()).then(Moment::now);
+        let sent = self.sent();
         match self.data.backend.try_acquire(claim).map_err(|error| self.error(error))? {
-            Attempt::Granted(granted) => self.begin(claim, granted, sent).map(Answer::Held),
+            Attempt::Granted(granted) => self.begin(claim.clone(), granted, sent).map(Answer::Held),
             Attempt::Denied(denied) => Ok(Answer::Denied(denied)),
         }
     }
 
+    /// When a request that goes out now was sent; a store inside the process counts by itself.
+    fn sent(&self) -> Option<Moment> {
+        (!self.site().is_direct()).then(Moment::now)
+    }
+
     fn begin(
         &self,
-        claim: &Claim,
+        claim: Claim,
         granted: Granted<B::Grant>,
         sent: Option<Moment>,
     ) -> Result<Lock<B, Held<R>>> {
-        let lease = Lease::begin(self.data.backend.clone(), claim.clone(), granted, sent);
+        let lease = Lease::begin(self.data.backend.clone(), claim, granted, sent);
         let ended = lease.deadline().is_some_and(|deadline| deadline <= Moment::now());
         let held = Lock { data: Guard::new(lease) };
         if ended {
@@ -448,7 +454,7 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
     fn begin_given(&self, claim: &Claim, granted: Granted<crate::any::AnyGrant>) -> Result<Lock<B, Held<R>>> {
         let Granted { grant, fence, lease, since } = granted;
         let grant = grant.take().expect("a store delivers grants of its own type");
-        self.begin(claim, Granted { grant, fence, lease, since }, since)
+        self.begin(claim.clone(), Granted { grant, fence, lease, since }, since)
     }
 
     /// Takes back what the store may keep for a claim that gave up.
