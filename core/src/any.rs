@@ -9,7 +9,7 @@ use crate::{
     SessionLocks, Site, Watch,
 };
 
-/// Any store, for struct fields, for [`connect`](https://docs.rs/tenure) and for the process-wide
+/// Any store, for struct fields, for `tenure::connect` and for the process-wide
 /// default.
 ///
 /// It shares identity and waiting lines with the store that it was made of. What the store can do

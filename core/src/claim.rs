@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::{Error, Fence, Moment, Owner, Result, Site, Ttl};
+use crate::{Error, Fence, IntoName, Moment, Owner, Result, Site, Ttl};
 
 /// One acquisition, from its first attempt to its release.
 ///
@@ -233,11 +233,11 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) fn new(site: &Site, name: Result<crate::Name>) -> Self {
+    pub(crate) fn new(site: &Site, name: impl IntoName) -> Self {
         let settings = site.settings();
         let prefix = settings.prefix();
-        let (key, refused) = match name {
-            Ok(name) => ([prefix, name.as_str()].concat().into_boxed_str(), None),
+        let (key, refused) = match name.into_key(prefix) {
+            Ok(key) => (key, None),
             Err(error) => (prefix.into(), Some((error.kind(), error.to_string().into_boxed_str()))),
         };
         Self {

@@ -49,6 +49,17 @@ use crate::{
 /// Lock::new(&store, "nightly report").release();
 /// # }
 /// ```
+///
+/// A share of a lock is no proof of holding it alone:
+///
+/// ```compile_fail,E0308
+/// # use tenure_core::{Handle, Held, Lock, Result, SharedLocks};
+/// # fn write_report<B: Handle>(proof: &Lock<B, Held>) {}
+/// # fn demo<B: Handle + SharedLocks>(store: B) -> Result<()> {
+/// write_report(&Lock::new(&store, "nightly report").shared().acquire()?);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a lock does nothing until it is acquired, and a held lock is released when it is dropped"]
 pub struct Lock<B: Handle, S: State = Unlocked> {
     pub(crate) data: S::Data<B>,
@@ -121,11 +132,20 @@ impl<B: Handle> Lock<B> {
     ///
     /// Speaks to nobody. A name that no lock can have is reported by the first acquire.
     pub fn new<T: Backend<Handle = B>>(store: T, name: impl IntoName) -> Self {
-        let target = Arc::new(Target::new(store.site(), name.into_name()));
+        let target = Arc::new(Target::new(store.site(), name));
         Self { data: Plan { backend: store.handle(), target } }
     }
 
     /// Lets any number of readers hold the lock while nobody holds it alone.
+    ///
+    /// Only where the store can; what it cannot do does not compile:
+    ///
+    /// ```compile_fail,E0277
+    /// # use tenure_core::{Handle, Lock};
+    /// # fn demo<B: Handle>(store: B) {
+    /// let lock = Lock::new(&store, "ledger").shared();
+    /// # }
+    /// ```
     pub fn shared(self) -> Lock<B, Unlocked<Shared>>
     where
         B: SharedLocks,

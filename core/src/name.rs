@@ -34,9 +34,14 @@ impl Name {
     /// `InvalidName` if the text is empty or longer than [`Name::MAX_LEN`] bytes.
     pub fn new(text: impl Into<Box<str>>) -> Result<Self> {
         let text = text.into();
+        Self::check(&text)?;
+        Ok(Self(text))
+    }
+
+    fn check(text: &str) -> Result<()> {
         match text.len() {
             0 => Err(Error::invalid_name("a lock needs a name of at least one character")),
-            1..=Self::MAX_LEN => Ok(Self(text)),
+            1..=Self::MAX_LEN => Ok(()),
             long => Err(Error::invalid_name(format!(
                 "a name of {long} bytes is too long; the limit is {} bytes",
                 Self::MAX_LEN
@@ -104,6 +109,16 @@ pub trait IntoName {
     ///
     /// `InvalidName`, as for [`Name::new`].
     fn into_name(self) -> Result<Name>;
+
+    /// The key of the name in a store: the store's prefix and the name.
+    #[doc(hidden)]
+    fn into_key(self, prefix: &str) -> Result<Box<str>>
+    where
+        Self: Sized,
+    {
+        let name = self.into_name()?;
+        Ok([prefix, name.as_str()].concat().into_boxed_str())
+    }
 }
 
 impl IntoName for Name {
@@ -121,6 +136,11 @@ impl IntoName for &Name {
 impl IntoName for &str {
     fn into_name(self) -> Result<Name> {
         Name::new(self)
+    }
+
+    fn into_key(self, prefix: &str) -> Result<Box<str>> {
+        Name::check(self)?;
+        Ok([prefix, self].concat().into_boxed_str())
     }
 }
 

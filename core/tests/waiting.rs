@@ -193,6 +193,17 @@ fn a_waiter_of_a_store_that_went_down_fails_after_the_recheck() {
 }
 
 #[test]
+fn a_deadline_may_be_an_instant_and_a_free_lock_needs_no_time() {
+    let store = Fake::new(true, settings(LONG));
+    let past = Instant::now();
+    let held = Lock::new(&store, "until").acquire_until(past).unwrap();
+    let until = Instant::now() + Duration::from_millis(50);
+    assert!(Lock::new(&store, "until").acquire_until(until).is_err_and(|error| error.is_timed_out()));
+    assert!(Instant::now() >= until && until.elapsed() < Duration::from_secs(1));
+    held.release().unwrap();
+}
+
+#[test]
 fn a_panicking_closure_releases_the_lock() {
     let store = Fake::new(true, settings(LONG));
     let lock = Lock::new(&store, "panic");
