@@ -21,7 +21,7 @@ pub(crate) struct Entry {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) holder: Option<Holding>,
-    queue: VecDeque<Queued>,
+    queue: VecDeque<Claim>,
     /// Whose lock was opened by force while it may still have believed in it.
     evicted: Option<Owner>,
 }
@@ -38,29 +38,6 @@ pub(crate) struct Holding {
     pub(crate) since: SystemTime,
     /// Why it was force-released, until the holder has let go.
     pub(crate) breaking: Option<Box<str>>,
-}
-
-/// Who waits for a name.
-struct Queued {
-    owner: Owner,
-    term: Term,
-    detached: bool,
-    floor: Fence,
-    label: Option<Box<str>>,
-    place: &'static Location<'static>,
-}
-
-impl Queued {
-    fn new(claim: &Claim) -> Self {
-        Self {
-            owner: claim.owner(),
-            term: claim.term(),
-            detached: claim.is_detached(),
-            floor: claim.floor(),
-            label: claim.own_label().map(Into::into),
-            place: claim.place(),
-        }
-    }
 }
 
 impl Entry {
@@ -82,12 +59,19 @@ impl Entry {
     }
 
     /// Hands a free name to the first waiter that is still there.
+    #[inline]
     pub(crate) fn hand_on(&self, state: &mut State, site: &Site) {
+        if !state.queue.is_empty() {
+            self.hand_to_first(state, site);
+        }
+    }
+
+    fn hand_to_first(&self, state: &mut State, site: &Site) {
         while state.holder.is_none() {
             let Some(next) = state.queue.pop_front() else { return };
             let granted = state.grant(&next);
             // Still inside the entry's mutex, so that the waiter's own attempts cannot cross.
-            if site.deliver(&self.key, next.owner, granted) == Delivery::Gone {
+            if site.deliver(&self.key, next.owner(), granted) == Delivery::Gone {
                 state.holder = None;
             }
         }
@@ -114,17 +98,17 @@ impl State {
             self.holder = None;
         }
         match self.queue.front() {
-            None => Ok(self.grant(&Queued::new(claim))),
-            Some(first) if first.owner == claim.owner() => {
+            None => Ok(self.grant(claim)),
+            Some(first) if first.owner() == claim.owner() => {
                 self.queue.pop_front();
-                Ok(self.grant(&Queued::new(claim)))
+                Ok(self.grant(claim))
             }
             // Its lease has run out; those who wait come first.
             Some(_) => {
                 entry.hand_on(self, site);
                 match &self.holder {
                     Some(holder) => Err(holder.denial(Moment::now())),
-                    None => Ok(self.grant(&Queued::new(claim))),
+                    None => Ok(self.grant(claim)),
                 }
             }
         }
@@ -168,13 +152,13 @@ impl State {
 
     /// Stands at the end of the queue, once.
     pub(crate) fn queue(&mut self, claim: &Claim) {
-        if !self.queue.iter().any(|queued| queued.owner == claim.owner()) {
-            self.queue.push_back(Queued::new(claim));
+        if !self.queue.iter().any(|queued| queued.owner() == claim.owner()) {
+            self.queue.push_back(claim.clone());
         }
     }
 
     pub(crate) fn leave(&mut self, owner: Owner) {
-        self.queue.retain(|queued| queued.owner != owner);
+        self.queue.retain(|queued| queued.owner() != owner);
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -183,19 +167,19 @@ impl State {
 
     /// The first in the queue.
     pub(crate) fn first(&self) -> Option<Owner> {
-        self.queue.front().map(|queued| queued.owner)
+        self.queue.front().map(Claim::owner)
     }
 
-    fn grant(&mut self, claim: &Queued) -> Granted<()> {
-        let (lease, deadline) = life(claim.term, claim.detached);
-        let fence = next_fence(claim.floor);
+    fn grant(&mut self, claim: &Claim) -> Granted<()> {
+        let (lease, deadline) = life(claim.term(), claim.is_detached());
+        let fence = next_fence(claim.floor());
         self.evicted = None;
         self.holder = Some(Holding {
-            owner: Some(claim.owner),
+            owner: Some(claim.owner()),
             fence,
             deadline,
-            place: claim.place,
-            label: claim.label.clone(),
+            place: claim.place(),
+            label: claim.own_label().map(Into::into),
             since: wall_coarse(),
             breaking: None,
         });

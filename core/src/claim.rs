@@ -26,6 +26,7 @@ pub struct Claim {
 
 impl Claim {
     /// The key in the store: the settings' prefix and the name.
+    #[inline]
     #[must_use]
     pub fn key(&self) -> &str {
         &self.target.key
@@ -38,24 +39,28 @@ impl Claim {
     }
 
     /// The token of this acquisition.
+    #[inline]
     #[must_use]
     pub fn owner(&self) -> Owner {
         self.owner
     }
 
     /// How long the grant is to last.
+    #[inline]
     #[must_use]
     pub fn term(&self) -> Term {
         self.term
     }
 
     /// What is asked for: the lock alone, a share of it, or some of its permits.
+    #[inline]
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
     /// The highest fence that the caller has seen for this name; the grant's must be above it.
+    #[inline]
     #[must_use]
     pub fn floor(&self) -> Fence {
         self.floor
@@ -65,6 +70,7 @@ impl Claim {
     ///
     /// A store that can tell that a holder died frees the lock at once, unless this is set: then
     /// only the end of the lease, a release or a force release does.
+    #[inline]
     #[must_use]
     pub fn is_detached(&self) -> bool {
         self.detached
@@ -77,12 +83,14 @@ impl Claim {
     }
 
     /// The label that the lock was given, if it was given one.
+    #[inline]
     #[must_use]
     pub fn own_label(&self) -> Option<&str> {
         self.target.label.as_deref()
     }
 
     /// The place in the program that asks.
+    #[inline]
     #[must_use]
     pub fn place(&self) -> &'static Location<'static> {
         self.place

@@ -33,6 +33,8 @@ pub(crate) struct Lease<B: Handle> {
     failures: AtomicU32,
     kept: AtomicBool,
     renewing: AtomicBool,
+    /// Whether there ever was anything in `watch` to be undone.
+    is_watched: AtomicBool,
     /// One request that changes the lifetime at a time.
     exchange: Mutex<()>,
     watch: Mutex<Watch>,
@@ -88,6 +90,7 @@ impl<B: Handle> Lease<B> {
             failures: AtomicU32::new(0),
             kept: AtomicBool::new(renews),
             renewing: AtomicBool::new(false),
+            is_watched: AtomicBool::new(false),
             exchange: Mutex::default(),
             watch: Mutex::default(),
             lost: Condvar::new(),
@@ -297,6 +300,9 @@ impl<B: Handle> Lease<B> {
     }
 
     fn unlist(&self) {
+        if !self.is_watched.load(Ordering::SeqCst) {
+            return;
+        }
         let mut watch = self.watch();
         let timer = watch.timer.take();
         let listed = std::mem::take(&mut watch.listed);
@@ -311,6 +317,7 @@ impl<B: Handle> Lease<B> {
 
     fn list(self: &Arc<Self>, watch: &mut Watch) {
         if !std::mem::replace(&mut watch.listed, true) {
+            self.is_watched.store(true, Ordering::SeqCst);
             let lease: Weak<Self> = Arc::downgrade(self);
             self.site().hold(self.claim.key(), lease);
         }
@@ -320,6 +327,7 @@ impl<B: Handle> Lease<B> {
         match watch.timer {
             Some(timer) => engine::rewatch(timer, at),
             None => {
+                self.is_watched.store(true, Ordering::SeqCst);
                 let lease: Weak<Self> = Arc::downgrade(self);
                 let pid = if self.pid == 0 { std::process::id() } else { self.pid };
                 watch.timer = Some(engine::watch(at, lease, pid));
