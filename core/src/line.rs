@@ -56,6 +56,13 @@ impl Line {
         self.budget.lost();
     }
 
+    /// The first one gives up on a store that does not answer, and so do all behind it.
+    pub(crate) fn fail(&self, message: &Arc<str>) {
+        for waiter in self.waiters.iter().skip(1) {
+            waiter.fail(message.clone());
+        }
+    }
+
     /// Leaves the line; the next one learns that it is the first now.
     pub(crate) fn leave(&mut self, waiter: &Arc<Waiter>, how: Leaving) {
         let Some(place) = self.waiters.iter().position(|other| Arc::ptr_eq(other, waiter)) else { return };

@@ -450,6 +450,7 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
                     wait.won(lease);
                     return Ok(held);
                 }
+                Turn::Failed(error) => return self.give_up(claim, &mut wait, error),
                 Turn::TimedOut => {
                     let error = wait.timed_out(now.since(began));
                     return self.give_up(claim, &mut wait, error);

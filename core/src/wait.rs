@@ -29,6 +29,8 @@ struct Standing {
     waiter: Arc<Waiter>,
     first: bool,
     watched: bool,
+    /// The promise of a store that is its own queue; others make theirs to the line.
+    _promise: Option<Watch>,
 }
 
 /// What to do next.
@@ -43,6 +45,8 @@ pub(crate) enum Turn {
     Given(Granted<AnyGrant>),
     /// Not in the caller's time; end the wait.
     TimedOut,
+    /// The store does not answer; end the wait.
+    Failed(Error),
 }
 
 impl<'c> Wait<'c> {
@@ -71,6 +75,10 @@ impl<'c> Wait<'c> {
             let (news, given) = standing.waiter.look(waker);
             if let Some(given) = given {
                 return Turn::Given(given);
+            }
+            if let Some(message) = news.failed {
+                let failed = "the store did not answer the first in this process's line";
+                return Turn::Failed(Error::unavailable(failed).settled().with_source(&*message));
             }
             if let Some(promotion) = news.promoted {
                 let watched = self.inherited().is_some();
@@ -112,8 +120,11 @@ impl<'c> Wait<'c> {
             policy.denied(now, denied.retry_after, Some(&Watch::armed(())), jitter);
             return;
         }
+        let ours = site.holding(claim.key()).is_some();
         site.in_line(claim.key(), |line| {
-            line.passed_over();
+            if !ours {
+                line.passed_over();
+            }
             policy.denied(now, denied.retry_after, line.watch(), jitter);
         });
     }
@@ -128,7 +139,12 @@ impl<'c> Wait<'c> {
         self.leftover |= !error.is_settled();
         // A store that is down when first asked is an error at once.
         let patient = self.waiter.is_some() && error.is_unavailable();
-        if !patient || !self.policy.failed(now, Jitter::random()) {
+        if !patient {
+            return Err(error);
+        }
+        if !self.policy.failed(now, Jitter::random()) {
+            let message: Arc<str> = error.to_string().into();
+            self.site.in_line(self.claim.key(), |line| line.fail(&message));
             return Err(error);
         }
         self.last_error = Some(error);
@@ -139,10 +155,10 @@ impl<'c> Wait<'c> {
     pub(crate) fn watching(&mut self, now: Moment, watch: Result<Watch>) {
         let watch = watch.unwrap_or_else(|_| Watch::none());
         self.leftover |= watch.is_queued();
-        if let Some(standing) = &mut self.waiter {
-            standing.watched = true;
-        }
+        let Some(standing) = &mut self.waiter else { return };
+        standing.watched = true;
         if self.site.is_direct() {
+            standing._promise = Some(watch);
             return;
         }
         let before = self.site.in_line(self.claim.key(), |line| line.keep_watch(watch)).flatten();
@@ -163,7 +179,7 @@ impl<'c> Wait<'c> {
     /// Ends the wait without the lock, unless it was delivered at the last moment. The flag says
     /// whether the store may keep something for the claim, to be abandoned.
     pub(crate) fn give_up(&mut self) -> (Option<Granted<AnyGrant>>, bool) {
-        let given = self.waiter.as_ref().and_then(|standing| standing.waiter.close().0);
+        let given = self.waiter.as_ref().and_then(|standing| standing.waiter.close());
         if let Some(granted) = &given {
             self.won(granted.lease);
         } else {
@@ -213,7 +229,7 @@ impl<'c> Wait<'c> {
         let waiter = Waiter::new(self.claim.owner());
         self.site.admit(&waiter);
         let first = self.site.is_direct() || self.site.join_line(self.claim.key(), &waiter);
-        self.waiter = Some(Standing { waiter, first, watched: false });
+        self.waiter = Some(Standing { waiter, first, watched: false, _promise: None });
     }
 
     /// The one before won: its release will be told, so nothing is asked before then.

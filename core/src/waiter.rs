@@ -24,12 +24,14 @@ struct State {
 }
 
 /// What happened since the waiter looked last.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct News {
     /// It became the first in line.
     pub(crate) promoted: Option<Promotion>,
     /// The lock may be free.
     pub(crate) notified: bool,
+    /// The first in line gave up on a store that does not answer; in its words.
+    pub(crate) failed: Option<Arc<str>>,
 }
 
 /// How a waiter came to be the first in line.
@@ -69,18 +71,20 @@ impl Waiter {
     }
 
     pub(crate) fn notify(&self) {
-        let mut state = self.lock();
-        state.news.notified = true;
-        let waker = state.waker.clone();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.tell(|news| news.notified = true);
     }
 
     pub(crate) fn promote(&self, promotion: Promotion) {
+        self.tell(|news| news.promoted = Some(promotion));
+    }
+
+    pub(crate) fn fail(&self, message: Arc<str>) {
+        self.tell(|news| news.failed = Some(message));
+    }
+
+    fn tell(&self, tell: impl FnOnce(&mut News)) {
         let mut state = self.lock();
-        state.news.promoted = Some(promotion);
+        tell(&mut state.news);
         let waker = state.waker.clone();
         drop(state);
         if let Some(waker) = waker {
@@ -104,12 +108,12 @@ impl Waiter {
         Ok(())
     }
 
-    /// Takes no grant from now on; returns one that came before, and whether news went unread.
-    pub(crate) fn close(&self) -> (Option<Granted<AnyGrant>>, News) {
+    /// Takes no grant from now on; returns one that came before.
+    pub(crate) fn close(&self) -> Option<Granted<AnyGrant>> {
         let mut state = self.lock();
         state.over = true;
         state.waker = None;
-        (state.given.take(), std::mem::take(&mut state.news))
+        state.given.take()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A wait for a lock that this very process holds is told, with both places.
 #![cfg(feature = "tracing")]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 #[allow(
     dead_code,

@@ -176,19 +176,23 @@ fn a_timeout_keeps_the_stores_last_error_as_its_source() {
 }
 
 #[test]
-fn a_waiter_of_a_store_that_went_down_fails_after_the_recheck() {
-    let settings = Settings::default().with_recheck(Duration::from_millis(200)).unwrap();
-    let store = Fake::new(true, settings);
+fn all_waiters_of_a_store_that_went_down_fail_together_after_the_recheck() {
+    let recheck = Duration::from_millis(200);
+    let store = Fake::new(true, Settings::default().with_recheck(recheck).unwrap());
     let held = Lock::new(&store, "patience").acquire().unwrap();
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| Lock::new(&store, "patience").acquire());
-        wait_until("it waits", || store.site().waiting("lock:patience") == 1);
+        let waiters: Vec<_> =
+            (0..50).map(|_| scope.spawn(|| Lock::new(&store, "patience").acquire())).collect();
+        wait_until("they wait", || store.site().waiting("lock:patience") == 50);
         let began = Instant::now();
         store.set_down(true);
-        assert!(waiter.join().unwrap().is_err_and(|error| error.is_unavailable()));
-        assert!(began.elapsed() < Duration::from_secs(5));
+        for waiter in waiters {
+            assert!(waiter.join().unwrap().is_err_and(|error| error.is_unavailable()));
+        }
+        assert!(began.elapsed() >= recheck && began.elapsed() < recheck * 20, "{:?}", began.elapsed());
     });
     store.set_down(false);
+    assert_eq!(store.site().waiting("lock:patience"), 0);
     held.release().unwrap();
 }
 
