@@ -21,6 +21,7 @@ pub struct Claim {
     mode: Mode,
     floor: Fence,
     detached: bool,
+    process: u32,
     place: &'static Location<'static>,
 }
 
@@ -76,6 +77,15 @@ impl Claim {
         self.detached
     }
 
+    /// The process that asks, by its id. Another one than before means that this is a forked child,
+    /// which must not use its parent's connections and descriptors. Zero in a store inside the
+    /// process, which is copied whole.
+    #[inline]
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.process
+    }
+
     /// Who asks, for people: the lock's label, or host name and process id.
     #[must_use]
     pub fn label(&self) -> &str {
@@ -125,7 +135,12 @@ impl Claim {
         }
     }
 
-    pub(crate) fn new(target: Arc<Target>, owner: Owner, place: &'static Location<'static>) -> Result<Self> {
+    pub(crate) fn new(
+        target: Arc<Target>,
+        site: &Site,
+        owner: Owner,
+        place: &'static Location<'static>,
+    ) -> Result<Self> {
         if let Some(refused) = &target.refused {
             return Err(Error::new(refused.0, refused.1.clone()));
         }
@@ -135,6 +150,7 @@ impl Claim {
             mode: target.mode,
             floor: Fence::new(target.floor.load(Ordering::Relaxed)),
             detached: !target.release_on_drop,
+            process: if site.is_direct() { 0 } else { std::process::id() },
             place,
             target,
         })

@@ -23,8 +23,6 @@ pub(crate) struct Lease<B: Handle> {
     fence: Fence,
     /// When the answer came, so that the grant began no later; unread where nothing needs it.
     granted_at: Option<Moment>,
-    /// Whose memory this is; another process's after a fork. Zero in a store inside the process.
-    pid: u32,
     phase: AtomicU8,
     /// Until when the holder believes, and until when the store may keep it; nanoseconds.
     valid_until: AtomicU64,
@@ -81,7 +79,6 @@ impl<B: Handle> Lease<B> {
         // A session is not renewed, but looked at now and then: it may have been broken.
         let renews = if timed { kept } else { !direct };
         let lease = Arc::new(Self {
-            pid: if direct { 0 } else { std::process::id() },
             granted_at: now,
             phase: AtomicU8::new(HELD),
             valid_until: AtomicU64::new(valid_until),
@@ -135,7 +132,8 @@ impl<B: Handle> Lease<B> {
 
     /// Whether another process's copy of this memory is running: a forked child.
     pub(crate) fn is_foreign(&self) -> bool {
-        self.pid != 0 && self.pid != std::process::id()
+        let ours = self.claim.process();
+        ours != 0 && ours != std::process::id()
     }
 
     pub(crate) fn status(self: &Arc<Self>) -> Status {
@@ -329,8 +327,9 @@ impl<B: Handle> Lease<B> {
             None => {
                 self.is_watched.store(true, Ordering::SeqCst);
                 let lease: Weak<Self> = Arc::downgrade(self);
-                let pid = if self.pid == 0 { std::process::id() } else { self.pid };
-                watch.timer = Some(engine::watch(at, lease, pid));
+                let ours = self.claim.process();
+                let process = if ours == 0 { std::process::id() } else { ours };
+                watch.timer = Some(engine::watch(at, lease, process));
             }
         }
     }

@@ -350,7 +350,8 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
     }
 
     fn claim(&self, owner: Owner, place: &'static Location<'static>) -> Result<Claim> {
-        Claim::new(self.data.target.clone(), owner, place).map_err(|error| error.at(self.site().label()))
+        Claim::new(self.data.target.clone(), self.site(), owner, place)
+            .map_err(|error| error.at(self.site().label()))
     }
 
     fn site(&self) -> &crate::Site {

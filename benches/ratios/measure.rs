@@ -1,0 +1,70 @@
+//! Taking turns, so that what is compared meets the same machine.
+
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+/// How the machine looks.
+pub(crate) fn machine() -> String {
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    format!("{cpus} cpus, load {}", load.split(' ').next().unwrap_or("?"))
+}
+
+/// Keeps this thread on one cpu. Threads that it starts inherit that.
+pub(crate) fn pin(cpu: usize) {
+    let mut cpus = CpuSet::new();
+    if cpus.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &cpus)).is_err() {
+        println!("(could not pin to cpu {cpu})");
+    }
+}
+
+/// Something that is timed.
+pub(crate) struct Subject<'a> {
+    pub(crate) work: Box<dyn FnMut() + 'a>,
+}
+
+pub(crate) fn subject<'a>(_name: &str, work: impl FnMut() + 'a) -> Subject<'a> {
+    Subject { work: Box::new(work) }
+}
+
+/// Times subjects in turn, `rounds` times `calls` each; the median time of one call, per subject.
+pub(crate) fn in_turn(subjects: &mut [Subject<'_>], rounds: usize, calls: u32) -> Vec<Duration> {
+    let mut times = vec![Vec::with_capacity(rounds); subjects.len()];
+    for round in 0..=rounds {
+        for (subject, times) in subjects.iter_mut().zip(&mut times) {
+            let began = Instant::now();
+            for _ in 0..calls {
+                (subject.work)();
+            }
+            // The first round warms up.
+            if round > 0 {
+                times.push(began.elapsed() / calls);
+            }
+        }
+    }
+    times.into_iter().map(|times| percentile(times, 50)).collect()
+}
+
+pub(crate) fn percentile(mut times: Vec<Duration>, percent: usize) -> Duration {
+    times.sort_unstable();
+    times[(times.len() - 1) * percent / 100]
+}
+
+/// One line: a ratio, what it is of, and the target if there is one.
+pub(crate) fn report(
+    what: impl Display,
+    over: impl Display,
+    times: (Duration, Duration),
+    target: Option<f64>,
+) {
+    let ratio = times.0.as_nanos() as f64 / times.1.as_nanos() as f64;
+    let verdict = match target {
+        Some(target) if ratio <= target => format!("target {target}, met"),
+        Some(target) => format!("target {target}, MISSED"),
+        None => "no target".into(),
+    };
+    println!("{ratio:8.2} x  {what} / {over}  ({verdict}; {:?} / {:?})", times.0, times.1);
+}
