@@ -234,13 +234,17 @@ impl Backend for Files {
                 return self.grant(claim, entry, locked, record).map(Attempt::Granted);
             }
             let denied = Denied::new().holder(record.fence);
+            if entry.is_watched() && !record.awaited {
+                record.awaited = true;
+                locked.write(&record)?;
+            }
             Ok(Attempt::Denied(left.map_or(denied, |left| denied.retry_after(left))))
         })
     }
 
     fn renew(&self, due: Renewal<'_, FileGrant>) -> Result<()> {
         let owner = due.claim().owner();
-        let Some(locked) = due.grant().entry.lock()? else {
+        let Some(mut locked) = due.grant().entry.lock()? else {
             // Its file was removed: whoever comes next makes a new one.
             return Err(Error::lost(Cause::Superseded));
         };
@@ -252,7 +256,11 @@ impl Backend for Files {
         if due.ttl() == Duration::MAX {
             return Ok(());
         }
-        record.deadline = now + due.ttl();
+        let before = std::mem::replace(&mut record.deadline, now + due.ttl());
+        if record.deadline < before {
+            // They wait for an end that comes sooner now.
+            return locked.write_and_tell(record);
+        }
         locked.write(&record)
     }
 
@@ -274,7 +282,7 @@ impl Backend for Files {
                     record.deadline = now + keep;
                 }
             }
-            locked.write(&record)?;
+            locked.write_and_tell(record)?;
         }
         locked.die(grant.seq, grant.own.as_ref());
         answer
@@ -284,9 +292,10 @@ impl Backend for Files {
         // What an acquire left behind is a record with this owner; who wrote it is alive still.
         let _ = self.with_record(claim, |_, locked, mut record| {
             if record.owner == Some(claim.owner()) {
+                let seq = record.seq;
                 record.clear();
-                locked.write(&record)?;
-                locked.die(record.seq, None);
+                locked.write_and_tell(record)?;
+                locked.die(seq, None);
             }
             Ok(())
         });
