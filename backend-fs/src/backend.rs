@@ -11,7 +11,7 @@ use tenure_core::{
     Release, Renewal, Restore, Result, SessionLocks, Settings, Site, Term, Watch, wall_micros,
 };
 
-use crate::config::{FilesBuilder, Folder, user_folder};
+use crate::config::{FilesBuilder, Folder, folder_of_url, user_folder};
 use crate::entry::{Entry, Locked};
 use crate::grant::FileGrant;
 use crate::record::{Record, Standing, State};
@@ -60,6 +60,19 @@ impl Files {
     /// `Misconfigured` if neither is known; otherwise as [`FilesBuilder::open`].
     pub fn user_default(settings: Settings) -> Result<Self> {
         Self::builder(user_folder()?).settings(settings).open()
+    }
+
+    /// Opens the folder that a URL names: `file:///absolute/path`, `file:relative/path`, or `file:`
+    /// for the user's own. A `%` stands before two hexadecimal digits: `%20` is a space.
+    ///
+    /// # Errors
+    ///
+    /// `Misconfigured` for any other URL; otherwise as [`FilesBuilder::open`].
+    pub fn connect(url: &str, settings: Settings) -> Result<Self> {
+        match folder_of_url(url)? {
+            Some(folder) => Self::builder(folder).settings(settings).open(),
+            None => Self::user_default(settings),
+        }
     }
 
     pub(crate) fn over(label: &str, folder: Folder, settings: Settings) -> Self {
