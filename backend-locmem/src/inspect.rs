@@ -35,7 +35,7 @@ impl Inspect for LocMem {
         // A name that is merely kept closed has nobody who could acknowledge.
         if breaking == Breaking::Now || loser.is_none() {
             state.evict();
-            entry.hand_on(&mut state, self.site());
+            entry.hand_on(&mut state);
         }
         drop(state);
         if let Some(loser) = loser {
