@@ -83,7 +83,7 @@ impl Backend for LocMem {
     fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
         let entry = self.entry(claim)?;
         let mut state = entry.lock();
-        Ok(match state.try_acquire(claim, &entry) {
+        Ok(match state.try_acquire(claim, &entry, &self.0.site) {
             Ok(granted) => Attempt::Granted(granted),
             Err(denied) => Attempt::Denied(denied),
         })

@@ -37,6 +37,8 @@ pub(crate) struct Holding {
     pub(crate) place: &'static Location<'static>,
     pub(crate) label: Option<Box<str>>,
     pub(crate) since: SystemTime,
+    /// The handle of the store that it came through: that is where it hears of a loss.
+    pub(crate) site: Site,
     /// Why it was force-released, until the holder has let go.
     pub(crate) breaking: Option<Box<str>>,
 }
@@ -70,7 +72,7 @@ impl Entry {
     fn hand_to_first(&self, state: &mut State) {
         while state.holder.is_none() {
             let Some((next, site)) = state.queue.pop_front() else { return };
-            let granted = state.grant(&next);
+            let granted = state.grant(&next, &site);
             // Still inside the entry's mutex, so that the waiter's own attempts cannot cross.
             if site.deliver(&self.key, next.owner(), granted) == Delivery::Gone {
                 state.holder = None;
@@ -81,7 +83,12 @@ impl Entry {
 
 impl State {
     /// Grants a free name, or again what the claim has already.
-    pub(crate) fn try_acquire(&mut self, claim: &Claim, entry: &Entry) -> Result<Granted<()>, Denied> {
+    pub(crate) fn try_acquire(
+        &mut self,
+        claim: &Claim,
+        entry: &Entry,
+        site: &Site,
+    ) -> Result<Granted<()>, Denied> {
         if let Some(holder) = &self.holder {
             let now = Moment::now();
             if holder.is_live(now) {
@@ -94,17 +101,17 @@ impl State {
             self.holder = None;
         }
         match self.queue.front() {
-            None => Ok(self.grant(claim)),
+            None => Ok(self.grant(claim, site)),
             Some((first, _)) if first.owner() == claim.owner() => {
                 self.queue.pop_front();
-                Ok(self.grant(claim))
+                Ok(self.grant(claim, site))
             }
             // Its lease has run out; those who wait come first.
             Some(_) => {
                 entry.hand_on(self);
                 match &self.holder {
                     Some(holder) => Err(holder.denial(Moment::now())),
-                    None => Ok(self.grant(claim)),
+                    None => Ok(self.grant(claim, site)),
                 }
             }
         }
@@ -166,7 +173,7 @@ impl State {
         self.queue.front().map(|(claim, site)| (claim.owner(), site))
     }
 
-    fn grant(&mut self, claim: &Claim) -> Granted<()> {
+    fn grant(&mut self, claim: &Claim, site: &Site) -> Granted<()> {
         let (lease, deadline) = life(claim.term(), claim.is_detached());
         let fence = next_fence(claim.floor());
         self.evicted = None;
@@ -177,6 +184,7 @@ impl State {
             place: claim.place(),
             label: claim.own_label().map(Into::into),
             since: wall_coarse(),
+            site: site.clone(),
             breaking: None,
         });
         let granted = Granted::new((), fence, lease);
