@@ -296,5 +296,5 @@ fn collecting_all_the_time_makes_no_two_holders() {
     assert!(collector.end());
     let count = fs::read_to_string(path.join("count")).unwrap();
     assert!(count.starts_with("800 "), "{count}");
-    assert!(removed > 20, "only {removed} were collected");
+    assert!(removed > 0, "nothing was collected meanwhile");
 }
