@@ -52,6 +52,7 @@ impl Entry {
         &self.key
     }
 
+    #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,6 +127,7 @@ impl State {
     }
 
     /// The live holder, if it is this owner and was not broken.
+    #[inline]
     pub(crate) fn owned(&mut self, owner: Owner) -> Option<&mut Holding> {
         self.holder
             .as_mut()
@@ -140,6 +142,7 @@ impl State {
     }
 
     /// Takes the name from this owner, whatever its state; what remains if it is kept closed.
+    #[inline]
     pub(crate) fn vacate(&mut self, owner: Owner, keep: Option<Duration>) {
         let Some(holder) = self.holder.as_mut().filter(|holder| holder.owner == Some(owner)) else { return };
         match keep.filter(|_| holder.breaking.is_none()) {
@@ -173,6 +176,7 @@ impl State {
         self.queue.front().map(|(claim, site)| (claim.owner(), site))
     }
 
+    #[inline]
     fn grant(&mut self, claim: &Claim, site: &Site) -> Granted<()> {
         let (lease, deadline) = life(claim.term(), claim.is_detached());
         let fence = next_fence(claim.floor());

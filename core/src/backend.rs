@@ -136,6 +136,7 @@ pub struct Granted<G> {
 
 impl<G> Granted<G> {
     /// A grant with its fence and the lifetime that the store really gave.
+    #[inline]
     pub fn new(grant: G, fence: Fence, lease: Lease) -> Self {
         Self { grant, fence, lease, since: None }
     }
@@ -143,6 +144,7 @@ impl<G> Granted<G> {
     /// Says from when the holder may count its validity: the moment before the request was sent
     /// that the store's clock started on. Without it, the moment before the call counts. A grant
     /// that is [delivered](Site::deliver) must have it, unless its lease is a session.
+    #[inline]
     #[must_use]
     pub fn since(mut self, sent: Moment) -> Self {
         self.since = Some(sent);
@@ -212,18 +214,21 @@ pub struct Renewal<'a, G> {
 
 impl<'a, G> Renewal<'a, G> {
     /// A renewal to `ttl` from now.
+    #[inline]
     #[must_use]
     pub fn new(claim: &'a Claim, grant: &'a G, ttl: Duration) -> Self {
         Self { claim, grant, ttl }
     }
 
     /// Whose.
+    #[inline]
     #[must_use]
     pub fn claim(&self) -> &'a Claim {
         self.claim
     }
 
     /// What the backend kept of the grant.
+    #[inline]
     #[must_use]
     pub fn grant(&self) -> &'a G {
         self.grant
@@ -231,6 +236,7 @@ impl<'a, G> Renewal<'a, G> {
 
     /// The remaining life to set, counted from the store's now; [`Duration::MAX`] to change nothing
     /// and only verify that the grant stands.
+    #[inline]
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl
@@ -285,6 +291,7 @@ impl<'a, G> Release<'a, G> {
 
     /// How long the name stays taken from now on, whatever becomes of the process; `None` frees it
     /// at once.
+    #[inline]
     #[must_use]
     pub fn keep(&self) -> Option<Duration> {
         self.keep

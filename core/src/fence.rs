@@ -18,12 +18,14 @@ impl Fence {
     pub const ZERO: Self = Self(0);
 
     /// Wraps a number that a store gave.
+    #[inline]
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
 
     /// The number, to be stored or compared at the resource.
+    #[inline]
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0

@@ -140,7 +140,10 @@ impl IntoName for &str {
 
     fn into_key(self, prefix: &str) -> Result<Box<str>> {
         Name::check(self)?;
-        Ok([prefix, self].concat().into_boxed_str())
+        let mut key = String::with_capacity(prefix.len() + self.len());
+        key.push_str(prefix);
+        key.push_str(self);
+        Ok(key.into_boxed_str())
     }
 }
 

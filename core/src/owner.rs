@@ -17,6 +17,7 @@ pub struct Owner(u128);
 
 impl Owner {
     /// Draws a token from the operating system's seeded generator.
+    #[inline]
     #[must_use]
     pub fn random() -> Self {
         loop {

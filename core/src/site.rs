@@ -103,6 +103,7 @@ impl Site {
     }
 
     /// The settings that the store gives to its locks.
+    #[inline]
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.0.settings
@@ -172,6 +173,7 @@ impl Site {
         self.0.id
     }
 
+    #[inline]
     pub(crate) fn is_direct(&self) -> bool {
         self.0.direct
     }
@@ -186,6 +188,7 @@ impl Site {
     }
 
     /// Tells the first in line to ask.
+    #[inline]
     pub(crate) fn poke(&self, key: &str) {
         if self.0.waiting.load(Ordering::SeqCst) > 0
             && let Some(line) = lock(&self.0.lines).get_mut(key)
