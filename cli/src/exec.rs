@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::getpgrp;
 use tenure::{Error, Name};
@@ -23,7 +23,7 @@ pub(crate) fn run(exec: &Exec, store: Option<&str>) -> Result<u8, Failure> {
     let words = exec.words();
     let store = Store::open(store)?;
     let (sender, events) = channel();
-    signals::listen(sender.clone())?;
+    let unblocked = signals::listen(sender.clone())?;
     // What lingers for `--at-least` is released, so nobody can inherit it.
     let inherit = !exec.close && exec.at_least.is_none();
     let wish = Wish {
@@ -35,7 +35,7 @@ pub(crate) fn run(exec: &Exec, store: Option<&str>) -> Result<u8, Failure> {
     };
     let holding = wait_for_lock(store, wish, &sender, &events).map_err(|error| refused(error, exec))?;
     let inherit = inherit && holding.descriptor().is_some();
-    let outcome = run_holding(&*holding, &words, &exec.name, inherit, sender, &events)?;
+    let outcome = run_holding(&*holding, &words, &exec.name, inherit, unblocked, sender, &events)?;
     let early = outcome.ended_early.then_some(LOST);
     let kept = let_go(holding, inherit || !outcome.is_gone);
     match early.or(kept) {
@@ -92,6 +92,7 @@ fn run_holding(
     words: &[OsString],
     name: &str,
     inherit: bool,
+    unblocked: SigSet,
     sender: Sender<Event>,
     events: &Receiver<Event>,
 ) -> Result<Outcome, Failure> {
@@ -101,6 +102,7 @@ fn run_holding(
         words,
         variables: [("TENURE_FENCE", holding.fence().to_string()), ("TENURE_LOCK", name.to_owned())],
         foreground,
+        unblocked,
         descriptor: holding.descriptor().filter(|_| inherit),
     };
     let lost = sender.clone();

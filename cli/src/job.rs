@@ -10,7 +10,7 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -23,6 +23,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) words: &'a [OsString],
     pub(crate) variables: [(&'static str, String); 2],
     pub(crate) foreground: bool,
+    /// What is blocked here, but not in the command.
+    pub(crate) unblocked: SigSet,
     /// What the command and its descendants inherit.
     pub(crate) descriptor: Option<BorrowedFd<'a>>,
 }
@@ -39,10 +41,11 @@ impl Job {
     pub(crate) fn start(plan: &Plan<'_>, events: Sender<Event>) -> Result<Self, Failure> {
         let refused = |error| Failure::system("the command cannot be started", error);
         let place = if plan.foreground { shim::FOREGROUND } else { shim::BACKGROUND };
+        let unblocked: Vec<_> = plan.unblocked.iter().map(Signal::as_str).collect();
         let mut command = Command::new(own_program().map_err(refused)?);
         command
             .arg0("tenure")
-            .args([shim::NAME, place, &std::process::id().to_string()])
+            .args([shim::NAME, place, &unblocked.join(","), &std::process::id().to_string()])
             .args(plan.words)
             .envs(plan.variables.iter().map(|(variable, value)| (variable, value)))
             .process_group(0);

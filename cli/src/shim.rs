@@ -19,23 +19,26 @@ pub(crate) const NAME: &str = "__exec";
 pub(crate) const FOREGROUND: &str = "foreground";
 pub(crate) const BACKGROUND: &str = "background";
 
-/// Becomes the command; `words` are [`FOREGROUND`] or [`BACKGROUND`], the process id of
-/// `tenure exec`, the command and its arguments. Returns only if it cannot.
+/// Becomes the command; `words` are [`FOREGROUND`] or [`BACKGROUND`], the signals to unblock, the
+/// process id of `tenure exec`, the command and its arguments. Returns only if it cannot.
 pub(crate) fn run(mut words: impl Iterator<Item = OsString>) -> Failure {
-    let (Some(place), Some(parent), Some(command)) = (words.next(), words.next(), words.next()) else {
+    let mut word = || words.next();
+    let (Some(place), Some(unblocked), Some(parent), Some(command)) = (word(), word(), word(), word()) else {
         return Failure::new(SYSTEM, "this form is for `tenure exec` itself; see `tenure exec --help`");
     };
     if let Err(failure) = die_with(&parent) {
         return failure;
     }
     if place == FOREGROUND {
-        let mut mask = SigSet::empty();
-        mask.add(Signal::SIGTTOU);
-        if mask.thread_block().is_ok() {
-            Terminal::open().give_to(getpgrp());
-        }
+        // `SIGTTOU` is still blocked, so that this does not stop us.
+        Terminal::open().give_to(getpgrp());
     }
-    // This also empties the signal mask, and gives back `SIGPIPE`, which our own runtime ignores.
+    let unblocked = unblocked.to_str().unwrap_or_default();
+    let unblocked: SigSet = unblocked.split(',').filter_map(|name| name.parse::<Signal>().ok()).collect();
+    if let Err(errno) = unblocked.thread_unblock() {
+        return Failure::system("signals cannot be unblocked", errno);
+    }
+    // This also gives back `SIGPIPE`, which our own runtime ignores.
     let error = Command::new(&command).args(words).exec();
     let status = if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
     Failure::new(status, format!("{}: cannot be run: {error}", command.display()))

@@ -1,0 +1,70 @@
+//! What a command leaves behind, and what becomes of it when `tenure exec` is killed.
+
+mod support;
+
+use nix::sys::signal::{Signal, kill};
+use support::{Place, eventually, runs};
+
+/// Leaves a process behind that ends when `go` is there.
+const LEAVES: &str = "(until [ -e go ]; do sleep 0.01; done) >/dev/null 2>&1 & echo $! > heir";
+const SLEEPS: &str = "echo $$ > up; exec sleep 1000";
+
+#[test]
+fn a_killed_exec_takes_its_command_with_it_and_frees_the_lock() {
+    for ttl in [&[][..], &["--ttl", "60s"], &["--close"]] {
+        let place = Place::new();
+        let words = [&["exec"], ttl, &["job", "--", "sh", "-c", SLEEPS]].concat();
+        let mut running = place.start(&words);
+        let command = place.pid("up");
+        running.signal(Signal::SIGKILL);
+        running.end();
+        eventually("the command is killed", || !runs(command));
+        assert_eq!(place.status(&["exec", "-w", "5s", "job", "true"]), Some(0), "{ttl:?}");
+    }
+}
+
+#[test]
+fn a_grandchild_that_lives_on_keeps_the_lock() {
+    let place = Place::new();
+    assert_eq!(place.status(&["exec", "job", "--", "sh", "-c", LEAVES]), Some(0));
+    let heir = place.pid("heir");
+    assert!(runs(heir) && !place.is_free("job"));
+    let mut waiter = place.tenure(&["exec", "job", "true"]).spawn().unwrap();
+    place.write("go");
+    assert!(waiter.wait().unwrap().success(), "a waiter is woken by the end of the last heir");
+    assert!(!runs(heir));
+}
+
+#[test]
+fn a_grandchild_keeps_the_lock_also_when_exec_is_killed() {
+    let place = Place::new();
+    let mut running = place.start(&["exec", "job", "--", "sh", "-c", &format!("{LEAVES}; {SLEEPS}")]);
+    let (command, heir) = (place.pid("up"), place.pid("heir"));
+    running.signal(Signal::SIGKILL);
+    running.end();
+    eventually("the command is killed", || !runs(command));
+    assert!(runs(heir) && !place.is_free("job"));
+    kill(heir, Signal::SIGKILL).unwrap();
+    assert_eq!(place.status(&["exec", "-w", "5s", "job", "true"]), Some(0));
+}
+
+#[test]
+fn close_and_leases_end_with_the_command() {
+    for option in [&["--close"][..], &["--ttl", "60s"], &["--at-least", "1ms"]] {
+        let place = Place::new();
+        let words = [&["exec"], option, &["job", "--", "sh", "-c", LEAVES]].concat();
+        assert_eq!(place.status(&words), Some(0));
+        let heir = place.pid("heir");
+        assert_eq!(place.status(&["exec", "-w", "5s", "job", "true"]), Some(0), "{option:?}");
+        assert!(runs(heir));
+        place.write("go");
+    }
+}
+
+#[test]
+fn without_heirs_the_lock_is_free_at_once() {
+    let place = Place::new();
+    for _ in 0..20 {
+        assert_eq!(place.status(&["exec", "-n", "job", "true"]), Some(0));
+    }
+}
