@@ -44,10 +44,7 @@ pub fn connect_with(url: &str, settings: Settings) -> Result<AnyBackend> {
     };
     match (scheme, rest) {
         #[cfg(feature = "fs")]
-        ("file", rest) => Ok(match path(rest)? {
-            Some(folder) => Files::builder(folder).settings(settings).open()?.into(),
-            None => Files::user_default(settings)?.into(),
-        }),
+        ("file", _) => Ok(Files::connect(url, settings)?.into()),
         #[cfg(feature = "locmem")]
         ("mem", "") => Ok(LocMem::with_settings(settings).into()),
         ("mem", _) => Err(Error::misconfigured("\"mem:\" is the whole URL of a store in memory")),
@@ -67,34 +64,6 @@ const SCHEMES: &[&str] = &[
     "mem:",
 ];
 
-/// The folder that a `file:` URL names; `None` for the user's own.
-#[cfg(feature = "fs")]
-fn path(rest: &str) -> Result<Option<std::path::PathBuf>> {
-    let text = match rest.strip_prefix("//") {
-        None => rest,
-        Some(rest) => {
-            let path = rest.strip_prefix("localhost").unwrap_or(rest);
-            if !path.starts_with('/') {
-                return Err(Error::misconfigured(
-                    "a \"file:\" URL cannot name another host; write \"file:///absolute/path\" or \"file:relative\"",
-                ));
-            }
-            path
-        }
-    };
-    let decoded = percent_encoding::percent_decode_str(text).collect::<Vec<u8>>();
-    match String::from_utf8(decoded) {
-        Ok(path) if path.contains('\0') => {
-            Err(Error::misconfigured("a path cannot hold the character U+0000"))
-        }
-        Ok(path) if path.is_empty() => Ok(None),
-        Ok(path) => Ok(Some(path.into())),
-        Err(source) => {
-            Err(Error::misconfigured("the path of a \"file:\" URL must be UTF-8").with_source(source))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,18 +75,6 @@ mod tests {
             assert!(error.is_misconfigured(), "{url}: {error}");
             assert!(!error.to_string().contains("secret"), "{error}");
         }
-    }
-
-    #[cfg(feature = "fs")]
-    #[test]
-    fn a_file_url_names_a_folder() {
-        use std::path::PathBuf;
-
-        assert_eq!(path("").unwrap(), None);
-        assert_eq!(path("///var/a%20b").unwrap(), Some(PathBuf::from("/var/a b")));
-        assert_eq!(path("//localhost/x").unwrap(), Some(PathBuf::from("/x")));
-        assert_eq!(path("locks").unwrap(), Some(PathBuf::from("locks")));
-        assert!(path("//host/x").is_err() && path("a%00b").is_err() && path("%ff").is_err());
     }
 
     #[cfg(feature = "locmem")]

@@ -11,7 +11,7 @@ use tenure_core::{
     Release, Renewal, Restore, Result, SessionLocks, Settings, Site, Term, Watch, wall_micros,
 };
 
-use crate::config::{FilesBuilder, Folder, user_folder};
+use crate::config::{FilesBuilder, Folder, folder_of_url, user_folder};
 use crate::entry::{Entry, Locked};
 use crate::grant::FileGrant;
 use crate::record::{Record, Standing, State};
@@ -60,6 +60,19 @@ impl Files {
     /// `Misconfigured` if neither is known; otherwise as [`FilesBuilder::open`].
     pub fn user_default(settings: Settings) -> Result<Self> {
         Self::builder(user_folder()?).settings(settings).open()
+    }
+
+    /// Opens the folder that a URL names: `file:///absolute/path`, `file:relative/path`, or `file:`
+    /// for the user's own. A `%` stands before two hexadecimal digits: `%20` is a space.
+    ///
+    /// # Errors
+    ///
+    /// `Misconfigured` for any other URL; otherwise as [`FilesBuilder::open`].
+    pub fn connect(url: &str, settings: Settings) -> Result<Self> {
+        match folder_of_url(url)? {
+            Some(folder) => Self::builder(folder).settings(settings).open(),
+            None => Self::user_default(settings),
+        }
     }
 
     pub(crate) fn over(label: &str, folder: Folder, settings: Settings) -> Self {
@@ -234,13 +247,17 @@ impl Backend for Files {
                 return self.grant(claim, entry, locked, record).map(Attempt::Granted);
             }
             let denied = Denied::new().holder(record.fence);
+            if entry.is_watched() && !record.awaited {
+                record.awaited = true;
+                locked.write(&record)?;
+            }
             Ok(Attempt::Denied(left.map_or(denied, |left| denied.retry_after(left))))
         })
     }
 
     fn renew(&self, due: Renewal<'_, FileGrant>) -> Result<()> {
         let owner = due.claim().owner();
-        let Some(locked) = due.grant().entry.lock()? else {
+        let Some(mut locked) = due.grant().entry.lock()? else {
             // Its file was removed: whoever comes next makes a new one.
             return Err(Error::lost(Cause::Superseded));
         };
@@ -252,7 +269,11 @@ impl Backend for Files {
         if due.ttl() == Duration::MAX {
             return Ok(());
         }
-        record.deadline = now + due.ttl();
+        let before = std::mem::replace(&mut record.deadline, now + due.ttl());
+        if record.deadline < before {
+            // They wait for an end that comes sooner now.
+            return locked.write_and_tell(record);
+        }
         locked.write(&record)
     }
 
@@ -274,7 +295,7 @@ impl Backend for Files {
                     record.deadline = now + keep;
                 }
             }
-            locked.write(&record)?;
+            locked.write_and_tell(record)?;
         }
         locked.die(grant.seq, grant.own.as_ref());
         answer
@@ -284,9 +305,10 @@ impl Backend for Files {
         // What an acquire left behind is a record with this owner; who wrote it is alive still.
         let _ = self.with_record(claim, |_, locked, mut record| {
             if record.owner == Some(claim.owner()) {
+                let seq = record.seq;
                 record.clear();
-                locked.write(&record)?;
-                locked.die(record.seq, None);
+                locked.write_and_tell(record)?;
+                locked.die(seq, None);
             }
             Ok(())
         });

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -17,7 +17,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use nix::sys::stat::fstat;
+use nix::sys::stat::{fstat, futimens};
+use nix::sys::time::TimeSpec;
 use tenure_core::{Error, Fence, Moment, Result, wall_micros};
 
 use crate::record::{Boot, Record, SIZE, Standing, State, Unreadable};
@@ -35,6 +36,8 @@ pub(crate) struct Entry {
     key: Box<str>,
     /// The process that opened it; a forked child must not use it, for it shares the locks.
     pid: u32,
+    /// How many promises this process made to tell waiters about it.
+    watched: AtomicUsize,
     /// When it was last seen that the path still names this file.
     seen: AtomicU64,
     /// The grants of this process whose alive bytes are locked on `file`.
@@ -47,6 +50,7 @@ impl Entry {
             file,
             key: key.into(),
             pid: std::process::id(),
+            watched: AtomicUsize::new(0),
             seen: AtomicU64::new(0),
             alive: Mutex::default(),
         }
@@ -63,6 +67,19 @@ impl Entry {
     /// Whether another process than this one opened it: the parent of a fork.
     pub(crate) fn is_foreign_to(&self, process: u32) -> bool {
         self.pid != process
+    }
+
+    /// Whether waiters of this process want to be told.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::SeqCst) > 0
+    }
+
+    /// One more promise to tell waiters, or one less; how many there were.
+    pub(crate) fn watch(&self, more: bool) -> usize {
+        match more {
+            true => self.watched.fetch_add(1, Ordering::SeqCst),
+            false => self.watched.fetch_sub(1, Ordering::SeqCst),
+        }
     }
 
     /// Takes the mutex of the record. `None` if the file is no longer the one that its path names.
@@ -90,7 +107,7 @@ impl Entry {
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(1));
         }
-        let locked = Locked { entry: self, alive, everything: false };
+        let locked = Locked { entry: self, alive, everything: false, announce: false };
         Ok(self.was_linked()?.then_some(locked))
     }
 
@@ -169,6 +186,8 @@ pub(crate) struct Locked<'e> {
     alive: MutexGuard<'e, Vec<u64>>,
     /// Whether no lock at all stays on the file.
     everything: bool,
+    /// Whether those who wait are to be told.
+    announce: bool,
 }
 
 impl Locked<'_> {
@@ -249,6 +268,13 @@ impl Locked<'_> {
         written.map_err(|error| unavailable("its record cannot be written", error))
     }
 
+    /// Writes a record that those who wait should hear of. They ask again then, and say anew that
+    /// they wait.
+    pub(crate) fn write_and_tell(&mut self, mut record: Record) -> Result<()> {
+        self.announce = std::mem::take(&mut record.awaited);
+        self.write(&record)
+    }
+
     /// Makes room, and writes the key and the first record.
     fn prepare(&self, record: &Record) -> Result<()> {
         let key = self.entry.key.as_bytes();
@@ -268,6 +294,10 @@ impl Drop for Locked<'_> {
     fn drop(&mut self) {
         let length = if self.everything { 0 } else { 1 };
         let _ = set_lock(&self.entry.file, 0, libc::F_UNLCK, length);
+        if self.announce {
+            // Touching the file is what they hear; only now, when they can have the mutex.
+            let _ = futimens(&self.entry.file, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW);
+        }
     }
 }
 

@@ -32,7 +32,7 @@ impl Inspect for Files {
 
     fn force_release(&self, name: &Name, breaking: Breaking, reason: &str) -> Result<Option<Holder>> {
         let Some(entry) = self.find(&self.key(name))? else { return Ok(None) };
-        let Some(locked) = entry.lock()? else { return Ok(None) };
+        let Some(mut locked) = entry.lock()? else { return Ok(None) };
         let mut record = self.record(&entry, &locked)?;
         let now = Moment::now();
         if matches!(self.standing(&locked, &record, now), Standing::Free | Standing::Quarantined(_)) {
@@ -48,7 +48,7 @@ impl Inspect for Files {
             record.state = State::Broken;
             record.reason = reason.into();
         }
-        locked.write(&record)?;
+        locked.write_and_tell(record)?;
         Ok(Some(seen))
     }
 }

@@ -14,7 +14,7 @@
 //! | 48 | 16 | boot id of the host |
 //! | 64 | 4 | process id of the holder, for people |
 //! | 68 | 1 | state |
-//! | 69 | 1 | 1 if the grant outlives its process |
+//! | 69 | 1 | bit 0: the grant outlives its process; bit 1: somebody waits to be told |
 //! | 70 | 2 + 2 | lengths of label and reason |
 //! | 76 | 8 | time of the grant, microseconds since 1970, for people |
 //! | 84 | 16 | owner whose lock was opened by force last |
@@ -50,6 +50,8 @@ pub(crate) struct Record {
     pub(crate) pid: u32,
     pub(crate) state: State,
     pub(crate) detached: bool,
+    /// Whether somebody waits to be told when the lock may be free.
+    pub(crate) awaited: bool,
     pub(crate) since_micros: u64,
     pub(crate) evicted: Option<Owner>,
     pub(crate) key_len: u32,
@@ -110,6 +112,7 @@ impl Record {
             pid: 0,
             state: State::Free,
             detached: false,
+            awaited: false,
             since_micros: 0,
             evicted: None,
             key_len: u32::try_from(key.len()).unwrap_or(u32::MAX),
@@ -164,7 +167,7 @@ impl Record {
         put(40, &self.deadline.as_nanos().to_le_bytes());
         put(48, &self.boot);
         put(64, &self.pid.to_le_bytes());
-        put(68, &[self.state as u8, u8::from(self.detached)]);
+        put(68, &[self.state as u8, u8::from(self.detached) | u8::from(self.awaited) << 1]);
         put(70, &short(label.len()));
         put(72, &short(reason.len()));
         put(76, &self.since_micros.to_le_bytes());
@@ -204,7 +207,8 @@ impl Record {
             boot: array(bytes, 48),
             pid: u32::from_le_bytes(array(bytes, 64)),
             state: State::from_byte(bytes[68]).ok_or(Unreadable::Torn)?,
-            detached: bytes[69] == 1,
+            detached: bytes[69] & 1 != 0,
+            awaited: bytes[69] & 2 != 0,
             since_micros: u64::from_le_bytes(array(bytes, 76)),
             evicted: Owner::from_bytes(array(bytes, 84)),
             key_len: u32::from_le_bytes(array(bytes, 100)),

@@ -26,12 +26,11 @@ pub(crate) struct Watcher {
 
 type Watched = HashMap<WatchDescriptor, (Arc<Entry>, usize)>;
 
-/// A release writes the record; the end of a process closes the file.
-const EVENTS: AddWatchFlags = AddWatchFlags::IN_MODIFY
+/// A release touches the file if somebody waits; the end of a process closes it.
+const EVENTS: AddWatchFlags = AddWatchFlags::IN_ATTRIB
     .union(AddWatchFlags::IN_CLOSE_WRITE)
     .union(AddWatchFlags::IN_CLOSE_NOWRITE)
-    .union(AddWatchFlags::IN_DELETE_SELF)
-    .union(AddWatchFlags::IN_ATTRIB);
+    .union(AddWatchFlags::IN_DELETE_SELF);
 
 /// The kernel tells that a file is closed a moment before it takes its locks away: looks again
 /// after these times.
@@ -90,14 +89,13 @@ impl Watcher {
                 self.site.notify_all();
             }
             let Some((entry, _)) = self.watched().get(&event.wd).cloned() else { continue };
-            let closed =
-                event.mask.intersects(AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_CLOSE_NOWRITE);
-            if seen.contains(&(event.wd, closed)) {
-                continue;
-            }
-            seen.push((event.wd, closed));
-            if self.tell(&entry) && closed {
-                taken.push(entry);
+            if !event.mask.intersects(AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_CLOSE_NOWRITE) {
+                self.site.notify(entry.key());
+            } else if !seen.contains(&event.wd) {
+                seen.push(event.wd);
+                if self.tell(&entry) {
+                    taken.push(entry);
+                }
             }
         }
         taken
@@ -117,6 +115,7 @@ pub(crate) fn arm(watcher: &Arc<Watcher>, entry: Arc<Entry>) -> Option<Watch> {
     let path = format!("/proc/self/fd/{}", entry.file().as_fd().as_raw_fd());
     let mut watched = watcher.watched();
     let descriptor = watcher.inotify.add_watch(path.as_str(), EVENTS).ok()?;
+    entry.watch(true);
     watched.entry(descriptor).or_insert((entry, 0)).1 += 1;
     drop(watched);
     Some(Watch::armed(Registration { watcher: watcher.clone(), descriptor }))
@@ -130,7 +129,8 @@ struct Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut watched = self.watcher.watched();
-        let Some((_, count)) = watched.get_mut(&self.descriptor) else { return };
+        let Some((entry, count)) = watched.get_mut(&self.descriptor) else { return };
+        entry.watch(false);
         *count -= 1;
         if *count == 0 {
             let gone = watched.remove(&self.descriptor);

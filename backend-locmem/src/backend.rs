@@ -104,8 +104,8 @@ impl Backend for LocMem {
         let deadline = Moment::now() + due.ttl();
         holder.deadline = Some(deadline);
         let shorter = before.is_none_or(|before| deadline < before);
-        if let Some(first) = state.first().filter(|_| shorter) {
-            self.0.site.recheck(first);
+        if let Some((first, site)) = state.first().filter(|_| shorter) {
+            site.recheck(first);
         }
         Ok(())
     }
@@ -120,7 +120,7 @@ impl Backend for LocMem {
             false => Err(Error::lost(Cause::Superseded)),
         };
         state.vacate(owner, end.keep());
-        entry.hand_on(&mut state, &self.0.site);
+        entry.hand_on(&mut state);
         answer
     }
 
@@ -129,14 +129,14 @@ impl Backend for LocMem {
         let mut state = entry.lock();
         state.leave(claim.owner());
         state.vacate(claim.owner(), None);
-        entry.hand_on(&mut state, &self.0.site);
+        entry.hand_on(&mut state);
     }
 
     fn watch(&self, claim: &Claim) -> Result<Watch> {
         let entry = self.entry(claim)?;
         let mut state = entry.lock();
-        state.queue(claim);
-        entry.hand_on(&mut state, &self.0.site);
+        state.queue(claim, &self.0.site);
+        entry.hand_on(&mut state);
         Ok(Watch::queued(()))
     }
 }

@@ -21,7 +21,8 @@ pub(crate) struct Entry {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) holder: Option<Holding>,
-    queue: VecDeque<Claim>,
+    /// With the handle of the store that each came through: that is where it listens.
+    queue: VecDeque<(Claim, Site)>,
     /// Whose lock was opened by force while it may still have believed in it.
     evicted: Option<Owner>,
 }
@@ -36,6 +37,8 @@ pub(crate) struct Holding {
     pub(crate) place: &'static Location<'static>,
     pub(crate) label: Option<Box<str>>,
     pub(crate) since: SystemTime,
+    /// The handle of the store that it came through: that is where it hears of a loss.
+    pub(crate) site: Site,
     /// Why it was force-released, until the holder has let go.
     pub(crate) breaking: Option<Box<str>>,
 }
@@ -60,16 +63,16 @@ impl Entry {
 
     /// Hands a free name to the first waiter that is still there.
     #[inline]
-    pub(crate) fn hand_on(&self, state: &mut State, site: &Site) {
+    pub(crate) fn hand_on(&self, state: &mut State) {
         if !state.queue.is_empty() {
-            self.hand_to_first(state, site);
+            self.hand_to_first(state);
         }
     }
 
-    fn hand_to_first(&self, state: &mut State, site: &Site) {
+    fn hand_to_first(&self, state: &mut State) {
         while state.holder.is_none() {
-            let Some(next) = state.queue.pop_front() else { return };
-            let granted = state.grant(&next);
+            let Some((next, site)) = state.queue.pop_front() else { return };
+            let granted = state.grant(&next, &site);
             // Still inside the entry's mutex, so that the waiter's own attempts cannot cross.
             if site.deliver(&self.key, next.owner(), granted) == Delivery::Gone {
                 state.holder = None;
@@ -98,17 +101,17 @@ impl State {
             self.holder = None;
         }
         match self.queue.front() {
-            None => Ok(self.grant(claim)),
-            Some(first) if first.owner() == claim.owner() => {
+            None => Ok(self.grant(claim, site)),
+            Some((first, _)) if first.owner() == claim.owner() => {
                 self.queue.pop_front();
-                Ok(self.grant(claim))
+                Ok(self.grant(claim, site))
             }
             // Its lease has run out; those who wait come first.
             Some(_) => {
-                entry.hand_on(self, site);
+                entry.hand_on(self);
                 match &self.holder {
                     Some(holder) => Err(holder.denial(Moment::now())),
-                    None => Ok(self.grant(claim)),
+                    None => Ok(self.grant(claim, site)),
                 }
             }
         }
@@ -151,14 +154,14 @@ impl State {
     }
 
     /// Stands at the end of the queue, once.
-    pub(crate) fn queue(&mut self, claim: &Claim) {
-        if !self.queue.iter().any(|queued| queued.owner() == claim.owner()) {
-            self.queue.push_back(claim.clone());
+    pub(crate) fn queue(&mut self, claim: &Claim, site: &Site) {
+        if !self.queue.iter().any(|(queued, _)| queued.owner() == claim.owner()) {
+            self.queue.push_back((claim.clone(), site.clone()));
         }
     }
 
     pub(crate) fn leave(&mut self, owner: Owner) {
-        self.queue.retain(|queued| queued.owner() != owner);
+        self.queue.retain(|(queued, _)| queued.owner() != owner);
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -166,11 +169,11 @@ impl State {
     }
 
     /// The first in the queue.
-    pub(crate) fn first(&self) -> Option<Owner> {
-        self.queue.front().map(Claim::owner)
+    pub(crate) fn first(&self) -> Option<(Owner, &Site)> {
+        self.queue.front().map(|(claim, site)| (claim.owner(), site))
     }
 
-    fn grant(&mut self, claim: &Claim) -> Granted<()> {
+    fn grant(&mut self, claim: &Claim, site: &Site) -> Granted<()> {
         let (lease, deadline) = life(claim.term(), claim.is_detached());
         let fence = next_fence(claim.floor());
         self.evicted = None;
@@ -181,6 +184,7 @@ impl State {
             place: claim.place(),
             label: claim.own_label().map(Into::into),
             since: wall_coarse(),
+            site: site.clone(),
             breaking: None,
         });
         let granted = Granted::new((), fence, lease);

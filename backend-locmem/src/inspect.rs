@@ -29,17 +29,17 @@ impl Inspect for LocMem {
         let mut state = entry.lock();
         let Some(holder) = state.holder.as_mut() else { return Ok(None) };
         let Some(seen) = describe(name, holder) else { return Ok(None) };
-        let loser = holder.owner;
+        let loser = holder.owner.map(|owner| (owner, holder.site.clone()));
         holder.fence = next_fence(holder.fence);
         holder.breaking = Some(reason.into());
         // A name that is merely kept closed has nobody who could acknowledge.
         if breaking == Breaking::Now || loser.is_none() {
             state.evict();
-            entry.hand_on(&mut state, self.site());
+            entry.hand_on(&mut state);
         }
         drop(state);
-        if let Some(loser) = loser {
-            self.site().revoke(&key, loser, Cause::Forced);
+        if let Some((loser, site)) = loser {
+            site.revoke(&key, loser, Cause::Forced);
         }
         Ok(Some(seen))
     }

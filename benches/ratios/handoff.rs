@@ -147,18 +147,18 @@ fn flock(folder: &Path, cpus: [usize; 2]) -> Vec<Duration> {
 fn polling(cpus: [usize; 2]) -> Vec<Duration> {
     let mutex = std::sync::Mutex::new(());
     let held = std::cell::RefCell::new(None);
-    let mut phase = 0;
+    let phase = std::cell::Cell::new(0);
     rounds(
         15,
         cpus,
         || *held.borrow_mut() = Some(mutex.lock().unwrap()),
-        || true,
         || {
             // Releases fall anywhere between two looks.
-            phase = (phase + 37) % 100;
-            thread::sleep(Duration::from_millis(phase));
-            held.take();
+            phase.set((phase.get() + 37) % 100);
+            thread::sleep(Duration::from_millis(phase.get()));
+            true
         },
+        || drop(held.take()),
         || {
             while mutex.try_lock().is_err() {
                 thread::sleep(Duration::from_millis(100));

@@ -1,7 +1,6 @@
 //! The stores of this build: which one a URL names, and taking a lock there.
 
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tenure::fs::FileGrant;
@@ -52,10 +51,7 @@ impl Store {
     fn connect(url: &str, settings: Settings) -> Result<Self> {
         // Nothing of a URL but its scheme is ever repeated: it may hold a password.
         match url.split_once(':') {
-            Some(("file", rest)) => Ok(Self::Files(match folder(rest)? {
-                Some(folder) => Files::builder(folder).settings(settings).open()?,
-                None => Files::user_default(settings)?,
-            })),
+            Some(("file", _)) => Ok(Self::Files(Files::connect(url, settings)?)),
             Some(("mem", _)) => Err(Error::misconfigured(
                 "locks in memory exclude nobody outside of this very process; name another store, such as \"file:\"",
             )),
@@ -96,29 +92,6 @@ impl Store {
             Self::Any(any) => any.diagnose(),
         }
     }
-}
-
-/// The folder that the rest of a `file:` URL names; `None` for the user's own.
-fn folder(rest: &str) -> Result<Option<PathBuf>> {
-    let text = match rest.strip_prefix("//") {
-        None => rest,
-        Some(rest) => {
-            let path = rest.strip_prefix("localhost").unwrap_or(rest);
-            if !path.starts_with('/') {
-                return Err(Error::misconfigured(
-                    "a \"file:\" URL cannot name another host; write \"file:///absolute/path\" or \"file:relative\"",
-                ));
-            }
-            path
-        }
-    };
-    let decoded = percent_encoding::percent_decode_str(text).decode_utf8().map_err(|source| {
-        Error::misconfigured("the path of a \"file:\" URL must be UTF-8").with_source(source)
-    })?;
-    if decoded.contains('\0') {
-        return Err(Error::misconfigured("a path cannot hold the character U+0000"));
-    }
-    Ok(Some(decoded.into_owned()).filter(|path| !path.is_empty()).map(PathBuf::from))
 }
 
 /// The descriptor of a grant, for stores that have one.
@@ -220,15 +193,6 @@ impl<B: Handle> Holding for Taken<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_file_url_names_a_folder() {
-        assert_eq!(folder("").unwrap(), None);
-        assert_eq!(folder("///var/a%20b").unwrap(), Some(PathBuf::from("/var/a b")));
-        assert_eq!(folder("//localhost/x").unwrap(), Some(PathBuf::from("/x")));
-        assert_eq!(folder("locks").unwrap(), Some(PathBuf::from("locks")));
-        assert!(folder("//host/x").is_err() && folder("a%00b").is_err() && folder("%ff").is_err());
-    }
 
     #[test]
     fn a_url_of_no_store_is_refused_without_its_secrets() {

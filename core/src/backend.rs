@@ -149,6 +149,11 @@ impl<G> Granted<G> {
         self
     }
 
+    /// The fence.
+    pub fn fence(&self) -> Fence {
+        self.fence
+    }
+
     pub(crate) fn map<H>(self, convert: impl FnOnce(G) -> H) -> Granted<H> {
         let Self { grant, fence, lease, since } = self;
         Granted { grant: convert(grant), fence, lease, since }

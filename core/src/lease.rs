@@ -137,7 +137,7 @@ impl<B: Handle> Lease<B> {
     }
 
     pub(crate) fn status(self: &Arc<Self>) -> Status {
-        if self.site().is_direct() && self.phase.load(Ordering::SeqCst) == HELD {
+        if self.site().is_direct() && self.phase.load(Ordering::SeqCst) == HELD && !self.is_over() {
             // The store is memory of this process: asking it costs nothing.
             self.verify();
         }

@@ -349,6 +349,17 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         self.begin(claim, granted, Some(sent))
     }
 
+    /// The claim that an acquisition with this owner token makes, for those who test a store: the
+    /// same one can be handed to [`Backend::try_acquire`] twice.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidName` and `Misconfigured`, as [`try_acquire`](Self::try_acquire).
+    #[track_caller]
+    pub fn claim_as(&self, owner: Owner) -> Result<Claim> {
+        self.claim(owner, Location::caller())
+    }
+
     fn claim(&self, owner: Owner, place: &'static Location<'static>) -> Result<Claim> {
         Claim::new(self.data.target.clone(), self.site(), owner, place)
             .map_err(|error| error.at(self.site().label()))
