@@ -68,3 +68,20 @@ fn without_heirs_the_lock_is_free_at_once() {
         assert_eq!(place.status(&["exec", "-n", "job", "true"]), Some(0));
     }
 }
+
+#[test]
+fn a_killed_exec_frees_the_lock_whatever_the_environment_says_of_dropped_locks() {
+    let place = Place::new();
+    let mut tenure = place.tenure(&["exec", "--ttl", "60s", "job", "--", "sh", "-c", SLEEPS]);
+    let mut running = place.start_command(tenure.env("TENURE_RELEASE_ON_DROP", "false"));
+    running.signal(Signal::SIGKILL);
+    running.end();
+    assert_eq!(place.status(&["exec", "-w", "5s", "job", "true"]), Some(0));
+}
+
+#[test]
+fn a_command_whose_exec_was_killed_before_it_began_never_begins() {
+    let place = Place::new();
+    assert_eq!(place.status(&["__exec", "background", "", "1", "touch", "ran"]), Some(71));
+    assert!(!place.path("ran").exists());
+}

@@ -1,5 +1,7 @@
 //! Signals to `tenure exec`.
 
+#![allow(clippy::unwrap_used, reason = "what the tests share may fail like a test")]
+
 mod support;
 
 use nix::sys::signal::Signal;

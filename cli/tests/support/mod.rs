@@ -1,6 +1,7 @@
 //! The real command, in a place of its own.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "what the tests share may fail like a test")]
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
