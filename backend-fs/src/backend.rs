@@ -1,217 +1,157 @@
-//! The store, and what it answers.
+//! The store, and its four methods.
 
-use std::collections::HashMap;
 use std::fmt;
+use std::fs::File;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use tenure_core::{
-    Advice, AnyBackend, Attempt, Backend, Cause, Claim, Denied, Error, Fence, Granted, Lease, Moment,
+    Advice, AnyBackend, Attempt, Backend, Cause, Claim, Denied, Error, Fence, Granted, Lease, Mode, Moment,
     Release, Renewal, Restore, Result, SessionLocks, Settings, Site, Term, Watch, wall_micros,
 };
 
-use crate::config::{FilesBuilder, Folder, folder_of_url, user_folder};
-use crate::entry::{Entry, Locked};
+use crate::config::{Builder, user_dir};
+use crate::entry::{Entry, Inside, lock_alive};
 use crate::grant::FileGrant;
-use crate::record::{Record, Standing, State};
-use crate::watch::Watcher;
-use crate::{collect, watch};
+use crate::record::{Life, Record, Standing, State};
+use crate::store::{Store, is_same};
+use crate::url;
+use crate::watch::Listener;
 
-/// A folder of lock files. Cheap to clone; clones are the same store.
+/// Locks in the files of one folder, for the processes of one host.
+///
+/// A cheap handle; clones share everything. See the [crate] for what it promises.
 #[derive(Clone)]
-pub struct Files(Arc<Inner>);
+pub struct Files(pub(crate) Arc<Store>);
 
-struct Inner {
-    site: Site,
-    folder: Folder,
-    /// The files that are open in this process, and which process that is.
-    open: Mutex<Open>,
-    watcher: Mutex<Option<Arc<Watcher>>>,
-}
-
-#[derive(Default)]
-struct Open {
-    pid: u32,
-    entries: HashMap<Box<str>, Weak<Entry>>,
-    /// At this size, entries that nobody uses are forgotten.
-    sweep_at: usize,
-}
+/// How often a record file that is being removed is opened anew before giving up.
+const REOPENINGS: u32 = 100;
 
 impl Files {
-    /// Opens a folder of lock files for this user alone, and makes it if need be.
+    /// Opens the store in a folder, for this user alone, making the folder if it is not there.
     ///
     /// # Errors
     ///
-    /// As [`FilesBuilder::open`].
-    pub fn open(folder: impl Into<PathBuf>) -> Result<Self> {
-        Self::builder(folder).open()
+    /// As [`Builder::open`].
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self> {
+        Self::builder(dir).open()
     }
 
-    /// Opens a folder with settings, or for several users.
-    pub fn builder(folder: impl Into<PathBuf>) -> FilesBuilder {
-        FilesBuilder::new(folder.into())
+    /// Opens a store with settings of its own, for a group, or on a network file system.
+    #[must_use]
+    pub fn builder(dir: impl Into<PathBuf>) -> Builder {
+        Builder::new(dir.into())
     }
 
-    /// Opens the user's own folder: `tenure/locks` in `$XDG_STATE_HOME`, or in `~/.local/state`.
+    /// Opens the store of the user who runs the program: `$XDG_STATE_HOME/tenure/locks`, or
+    /// `~/.local/state/tenure/locks`.
     ///
     /// # Errors
     ///
-    /// `Misconfigured` if neither is known; otherwise as [`FilesBuilder::open`].
+    /// `Misconfigured` if the environment does not say where that is; otherwise as
+    /// [`Builder::open`].
     pub fn user_default(settings: Settings) -> Result<Self> {
-        Self::builder(user_folder()?).settings(settings).open()
+        Self::builder(user_dir()?).settings(settings).open()
     }
 
-    /// Opens the folder that a URL names: `file:///absolute/path`, `file:relative/path`, or `file:`
+    /// Opens the store that a URL names: `file:///absolute/path`, `file:relative/path`, or `file:`
     /// for the user's own. A `%` stands before two hexadecimal digits: `%20` is a space.
     ///
     /// # Errors
     ///
-    /// `Misconfigured` for any other URL; otherwise as [`FilesBuilder::open`].
+    /// `Misconfigured` for any other URL; otherwise as [`Builder::open`].
     pub fn connect(url: &str, settings: Settings) -> Result<Self> {
-        match folder_of_url(url)? {
-            Some(folder) => Self::builder(folder).settings(settings).open(),
+        match url::folder(url)? {
+            Some(dir) => Self::builder(dir).settings(settings).open(),
             None => Self::user_default(settings),
         }
     }
 
-    pub(crate) fn over(label: &str, folder: Folder, settings: Settings) -> Self {
-        let (open, watcher) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { site: Site::new(label, settings), folder, open, watcher }))
+    pub(crate) fn from_store(store: Store) -> Self {
+        Self(Arc::new(store))
     }
 
-    pub(crate) fn folder(&self) -> &Folder {
-        &self.0.folder
-    }
-
-    /// The open file of a key, shared by all of this process, and made if need be.
-    pub(crate) fn entry(&self, key: &str) -> Result<Arc<Entry>> {
-        self.open_entry(key, true)?.ok_or_else(|| Error::unavailable("its file vanished while it was made"))
-    }
-
-    /// The open file of a key, if there is one.
-    pub(crate) fn find(&self, key: &str) -> Result<Option<Arc<Entry>>> {
-        self.open_entry(key, false)
-    }
-
-    fn open_entry(&self, key: &str, create: bool) -> Result<Option<Arc<Entry>>> {
-        let pid = std::process::id();
-        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.pid != pid {
-            // After a fork, the parent's descriptors share its locks: they are never used here.
-            *open = Open { pid, ..Open::default() };
-        }
-        if let Some(entry) = open.entries.get(key).and_then(Weak::upgrade) {
-            return Ok(Some(entry));
-        }
-        let Some(file) = self.0.folder.open(key, create)? else { return Ok(None) };
-        let entry = Arc::new(Entry::new(file, key));
-        if open.entries.len() >= open.sweep_at.max(64) {
-            open.entries.retain(|_, entry| entry.strong_count() > 0);
-            open.sweep_at = open.entries.len() * 2;
-        }
-        open.entries.insert(key.into(), Arc::downgrade(&entry));
-        Ok(Some(entry))
-    }
-
-    fn forget(&self, entry: &Arc<Entry>) {
-        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.entries.get(entry.key()).is_some_and(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(entry)))
-        {
-            open.entries.remove(entry.key());
-        }
-    }
-
-    /// Does something with the record of a claim's key, made if need be.
-    fn with_record<T>(
+    /// Runs `act` in the record of a claim, on the file that has its name now.
+    fn inside<T>(
         &self,
         claim: &Claim,
-        act: impl FnOnce(&Arc<Entry>, &mut Locked<'_>, Record) -> Result<T>,
+        act: impl Fn(&Arc<Entry>, &Inside<'_>, Record) -> Result<Option<T>>,
     ) -> Result<T> {
-        let kept = claim.resolved(|| Ok(Arc::new(Slot(self.entry(claim.key())?))))?;
-        let mut next = Some(&kept.0).filter(|entry| !entry.is_foreign_to(claim.process())).cloned();
-        // A file that was collected is opened anew; that it happens again and again is no accident.
-        for _ in 0..100 {
-            let entry = match next.take() {
-                Some(entry) => entry,
-                None => self.entry(claim.key())?,
-            };
-            if let Some(mut locked) = entry.lock()? {
-                let mut record = self.record(&entry, &locked)?;
-                if !locked.is_removed(&mut record)? {
-                    return act(&entry, &mut locked, record);
-                }
+        for _ in 0..REOPENINGS {
+            let entry = self.0.entry(claim)?;
+            if let Some((inside, record)) = self.0.enter(&entry)?
+                && let Some(done) = act(&entry, &inside, record)?
+            {
+                return Ok(done);
             }
-            self.forget(&entry);
         }
-        Err(Error::unavailable("its file is removed as often as it is made; leave lock files alone")
-            .settled())
+        Err(Error::unavailable("the record file is removed again and again; see who removes it").settled())
     }
 
-    pub(crate) fn record(&self, entry: &Entry, locked: &Locked<'_>) -> Result<Record> {
-        let quarantine = self.0.site.settings().max_ttl().get();
-        let floor = || {
-            self.collect_now_and_then();
-            collect::floor(&self.0.folder)
-        };
-        let record = locked.record(&self.0.folder.boot, quarantine, floor)?;
-        if usize::try_from(record.key_len).is_ok_and(|length| length == entry.key().len()) {
-            return Ok(record);
-        }
-        Err(Error::misconfigured(
-            "its file belongs to another name; lock files must not be copied or renamed",
-        ))
-    }
-
-    /// How a record's lock stands now; a holder that has died holds nothing.
-    pub(crate) fn standing(&self, locked: &Locked<'_>, record: &Record, now: Moment) -> Standing {
-        match record.standing(now, &self.0.folder.boot) {
-            Standing::TakenIfAlive(left) if locked.is_alive(record.seq) => Standing::Taken(left),
-            Standing::TakenIfAlive(_) => Standing::Free,
-            standing => standing,
-        }
-    }
-
-    /// Marks a grant as alive, and writes it.
-    fn grant(
+    /// Makes the record this claim's and its holder alive, under a new number unless this process
+    /// has the old one's alive byte.
+    fn give(
         &self,
         claim: &Claim,
         entry: &Arc<Entry>,
-        locked: &mut Locked<'_>,
+        inside: &Inside<'_>,
         mut record: Record,
+        fence: Fence,
+        now: Moment,
     ) -> Result<Granted<FileGrant>> {
-        let (lease, deadline) = match claim.term() {
-            Term::Fixed(ttl) | Term::Kept(ttl) => (Lease::For(ttl.get()), Moment::now() + ttl.get()),
-            _ => (Lease::Session, Moment::FAR),
+        let again = record.owner == Some(claim.owner()) && entry.is_alive_here(record.seq);
+        let life = match claim.term().ttl() {
+            Some(ttl) => Life::Until(now + ttl.get()),
+            None => Life::Session,
         };
-        let own = match lease {
-            Lease::Session => self.0.folder.open(claim.key(), false)?,
-            Lease::For(_) => None,
-        };
-        let before = record.seq;
-        record.seq += 1;
-        locked.live(record.seq, own.as_ref())?;
-        record.state = State::Held;
-        record.owner = Some(claim.owner());
-        record.deadline = deadline;
-        record.boot = self.0.folder.boot;
-        record.pid = claim.process();
-        record.detached = claim.is_detached();
-        record.label = claim.label().into();
-        record.reason = "".into();
-        if let Err(error) = locked.write(&record) {
-            locked.die(record.seq, own.as_ref());
-            return Err(error);
+        if again && claim.term() != Term::Session {
+            record.live(life, self.0.boot);
+        } else {
+            record.grant(claim.owner(), fence, life, self.0.boot);
         }
-        // An adopted grant leaves its former mark, which means nothing any more.
-        locked.die(before, None);
-        let grant = FileGrant { entry: entry.clone(), seq: record.seq, own };
+        record.detached = claim.is_detached();
+        record.granted = wall_micros();
+        record.holder = entry.process;
+        let session = match claim.term() {
+            Term::Session => Some(Arc::new(self.session_file(entry, record.seq)?)),
+            _ => {
+                entry.come_alive(record.seq)?;
+                None
+            }
+        };
+        if record.seq == 1 {
+            self.collect_now_and_then(claim);
+        }
+        // From here on an error drops the grant, and with it the alive byte.
+        let grant = FileGrant::new(entry.clone(), record.seq, session);
+        inside.write_described(&mut record, claim.label(), "")?;
+        let lease = claim.term().ttl().map_or(Lease::Session, |ttl| Lease::For(ttl.get()));
         Ok(Granted::new(grant, record.fence, lease))
     }
-}
 
-/// What a `Lock` keeps of its file.
-struct Slot(Arc<Entry>);
+    /// A description of its own that holds the alive byte, so that a child can inherit it without
+    /// inheriting anything else.
+    fn session_file(&self, entry: &Entry, seq: u64) -> Result<File> {
+        let file = match self.0.open_file(&entry.file_name, OFlag::O_RDWR)? {
+            Some(file) if is_same(&file, &entry.file)? => file,
+            _ => return Err(Error::unavailable("somebody removes the record file; try again").settled()),
+        };
+        lock_alive(&file, seq)?;
+        Ok(file)
+    }
+
+    /// The record file of a grant in this process; `None` if it is gone.
+    fn entry_of(&self, claim: &Claim, grant: &FileGrant) -> Result<Option<Arc<Entry>>> {
+        let entry = grant.entry();
+        if entry.process.pid == std::process::id() {
+            Ok(Some(entry.clone()))
+        } else {
+            self.0.find(claim.key())
+        }
+    }
+}
 
 impl Backend for Files {
     type Grant = FileGrant;
@@ -226,148 +166,149 @@ impl Backend for Files {
     }
 
     fn try_acquire(&self, claim: &Claim) -> Result<Attempt<FileGrant>> {
-        self.with_record(claim, |entry, locked, mut record| {
+        if claim.mode() != Mode::Exclusive {
+            return Err(Error::misconfigured(
+                "locks in files are exclusive; use another store to share them",
+            ));
+        }
+        self.inside(claim, |entry, inside, record| {
+            let mine = record.owner == Some(claim.owner());
             let now = Moment::now();
-            let left = match self.standing(locked, &record, now) {
-                Standing::Free => {
-                    record.fence = Fence::next(record.fence, claim.floor(), wall_micros());
-                    record.since_micros = wall_micros();
-                    record.evicted = None;
-                    return self.grant(claim, entry, locked, record).map(Attempt::Granted);
+            match record.standing(now, self.0.boot) {
+                Standing::Held { .. } if mine && record.state != State::Closed => {
+                    let fence = record.fence;
+                    return self
+                        .give(claim, entry, inside, record, fence, now)
+                        .map(Attempt::Granted)
+                        .map(Some);
                 }
-                Standing::Quarantined(left) => {
+                Standing::Held { remaining, alive } => {
+                    let dead = match alive {
+                        Some(seq) => !entry.is_alive(seq)?,
+                        None => false,
+                    };
+                    if !dead {
+                        let denied = Denied::new().holder(record.fence);
+                        let denied = match remaining {
+                            Some(remaining) => denied.retry_after(remaining),
+                            None => denied,
+                        };
+                        return Ok(Some(Attempt::Denied(denied)));
+                    }
+                }
+                Standing::Quarantined(wait) => {
                     return Err(Error::quarantined(
-                        left,
-                        "its record was damaged; nobody gets it until no lease from before can live",
+                        wait,
+                        "the record was not whole, so its holder is unknown; it opens after max_ttl",
                     ));
                 }
-                Standing::Taken(left) | Standing::TakenIfAlive(left) => left,
-            };
-            if record.is_held_by(claim.owner(), now, &self.0.folder.boot) {
-                return self.grant(claim, entry, locked, record).map(Attempt::Granted);
+                Standing::Retired => return Ok(None),
+                Standing::Free => {}
             }
-            let denied = Denied::new().holder(record.fence);
-            if entry.is_watched() && !record.awaited {
-                record.awaited = true;
-                locked.write(&record)?;
+            if entry.is_removed(now, Duration::from_millis(1))? {
+                return Ok(None);
             }
-            Ok(Attempt::Denied(left.map_or(denied, |left| denied.retry_after(left))))
+            let fence = Fence::next(record.fence, claim.floor(), wall_micros());
+            self.give(claim, entry, inside, record, fence, now).map(Attempt::Granted).map(Some)
         })
     }
 
     fn renew(&self, due: Renewal<'_, FileGrant>) -> Result<()> {
-        let owner = due.claim().owner();
-        let Some(mut locked) = due.grant().entry.lock()? else {
-            // Its file was removed: whoever comes next makes a new one.
-            return Err(Error::lost(Cause::Superseded));
-        };
-        let mut record = self.record(&due.grant().entry, &locked)?;
+        let claim = due.claim();
+        let superseded = || Err(Error::lost(Cause::Superseded));
+        let Some(entry) = self.entry_of(claim, due.grant())? else { return superseded() };
+        let Some((inside, mut record)) = self.0.enter(&entry)? else { return superseded() };
         let now = Moment::now();
-        if !record.is_held_by(owner, now, &self.0.folder.boot) {
-            return Err(lost(&record, owner));
+        if entry.is_removed(now, Duration::ZERO)? {
+            return superseded();
         }
-        if due.ttl() == Duration::MAX {
+        verify(&record, claim, now, self.0.boot)?;
+        if record.is_session() || due.ttl() == Duration::MAX {
             return Ok(());
         }
-        let before = std::mem::replace(&mut record.deadline, now + due.ttl());
-        if record.deadline < before {
-            // They wait for an end that comes sooner now.
-            return locked.write_and_tell(record);
-        }
-        locked.write(&record)
+        record.live(Life::Until(now + due.ttl()), self.0.boot);
+        inside.write(&record)
     }
 
     fn release(&self, end: Release<'_, FileGrant>) -> Result<()> {
-        let (owner, grant) = (end.claim().owner(), end.grant());
-        let Some(mut locked) = grant.entry.lock()? else {
-            return Err(Error::lost(Cause::Superseded));
-        };
-        let mut record = self.record(&grant.entry, &locked)?;
+        let claim = end.claim();
+        let superseded = || Err(Error::lost(Cause::Superseded));
+        let Some(entry) = self.entry_of(claim, end.grant())? else { return superseded() };
+        let Some((inside, mut record)) = self.0.enter(&entry)? else { return superseded() };
         let now = Moment::now();
-        let held = record.is_held_by(owner, now, &self.0.folder.boot);
-        let answer = if held { Ok(()) } else { Err(lost(&record, owner)) };
-        // Also what was broken or has run out is over now, if nobody else has it.
-        if record.owner == Some(owner) {
-            match end.keep().filter(|_| held) {
-                None => record.clear(),
-                Some(keep) => {
-                    (record.state, record.owner) = (State::Lingering, None);
-                    record.deadline = now + keep;
-                }
+        let held = verify(&record, claim, now, self.0.boot);
+        if record.owner == Some(claim.owner()) && record.state != State::Broken {
+            match end.keep().filter(|_| held.is_ok()) {
+                Some(keep) => record.close_until(now + keep, State::Lingering, self.0.boot),
+                None => record.free(),
             }
-            locked.write_and_tell(record)?;
+            inside.write(&record)?;
         }
-        locked.die(grant.seq, grant.own.as_ref());
-        answer
+        // Another thread of this process may hold it by now, through the same description.
+        end.grant().end(inside, record.owner.is_none());
+        held
     }
 
     fn abandon(&self, claim: &Claim) {
-        // What an acquire left behind is a record with this owner; who wrote it is alive still.
-        let _ = self.with_record(claim, |_, locked, mut record| {
-            if record.owner == Some(claim.owner()) {
-                let seq = record.seq;
-                record.clear();
-                locked.write_and_tell(record)?;
-                locked.die(seq, None);
-            }
-            Ok(())
-        });
+        let Ok(Some(entry)) = self.0.find(claim.key()) else { return };
+        let Ok(Some((inside, mut record))) = self.0.enter(&entry) else { return };
+        if record.owner == Some(claim.owner()) {
+            record.free();
+            let _ = inside.write(&record);
+            entry.end(record.seq);
+        }
     }
 
     fn watch(&self, claim: &Claim) -> Result<Watch> {
-        let entry = self.entry(claim.key())?;
-        let mut watcher = self.0.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        if watcher.as_ref().is_none_or(|watcher| watcher.is_foreign()) {
-            *watcher = Watcher::start(self.0.folder.boot, &self.0.site).ok();
-        }
-        // Without inotify, as when the system has no more of it, the lock is asked for now and then.
-        Ok(watcher.as_ref().and_then(|watcher| watch::arm(watcher, entry)).unwrap_or_else(Watch::none))
+        let listener = self.0.local().listener.get_or_init(|| Listener::start(&self.0));
+        let entry = self.0.entry(claim)?;
+        let registration = listener.as_ref().and_then(|listener| listener.register(&entry));
+        Ok(registration.map_or_else(Watch::none, Watch::armed))
     }
 
     fn diagnose(&self) -> Vec<Advice> {
-        let mut advice = Vec::new();
-        if self.0.folder.network {
-            advice.push(Advice::new(
-                "locks on a network file system can be lost, and waiters on other hosts are not woken",
-                "use a local folder, or a store that hosts share",
-            ));
-        }
-        if self.0.folder.mode() & 0o002 != 0 {
-            advice.push(Advice::new(
-                "everybody may write the folder of lock files, and so break every lock",
-                "take that right away with `chmod o-w`",
-            ));
-        }
-        advice
-    }
-}
-
-impl Restore for Files {
-    fn restore(&self, claim: &Claim) -> Result<Granted<FileGrant>> {
-        self.with_record(claim, |entry, locked, record| {
-            let taken = self.standing(locked, &record, Moment::now()) != Standing::Free;
-            if taken && record.is_held_by(claim.owner(), Moment::now(), &self.0.folder.boot) {
-                return self.grant(claim, entry, locked, record);
-            }
-            Err(lost(&record, claim.owner()))
-        })
+        self.0.diagnose()
     }
 }
 
 impl SessionLocks for Files {}
 
-fn lost(record: &Record, owner: tenure_core::Owner) -> Error {
-    Error::lost(if record.was_forced(owner) { Cause::Forced } else { Cause::Superseded })
+impl Restore for Files {
+    fn restore(&self, claim: &Claim) -> Result<Granted<FileGrant>> {
+        self.inside(claim, |entry, inside, record| {
+            let now = Moment::now();
+            verify(&record, claim, now, self.0.boot)?;
+            // The lock of a holder that died is free, and nobody jumps the queue to it.
+            if let Standing::Held { alive: Some(seq), .. } = record.standing(now, self.0.boot)
+                && !entry.is_alive(seq)?
+            {
+                return Err(Error::lost(Cause::Superseded));
+            }
+            let fence = record.fence;
+            self.give(claim, entry, inside, record, fence, now).map(Some)
+        })
+    }
 }
 
 impl From<Files> for AnyBackend {
-    fn from(store: Files) -> Self {
-        Self::erase(store).inspect().restore().sessions().build()
+    fn from(files: Files) -> Self {
+        Self::erase(files).inspect().restore().sessions().build()
     }
 }
 
 impl fmt::Debug for Files {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Files").field("folder", &self.0.folder.path).finish_non_exhaustive()
+        f.debug_struct("Files").field("dir", &self.0.path).finish_non_exhaustive()
+    }
+}
+
+/// Whether a claim holds what a record says; why it does not any more.
+fn verify(record: &Record, claim: &Claim, now: Moment, boot: [u8; 16]) -> Result<()> {
+    let mine = record.owner == Some(claim.owner());
+    match (record.state, record.standing(now, boot)) {
+        _ if !mine || record.boot != boot => Err(Error::lost(Cause::Superseded)),
+        (State::Closed | State::Broken, _) => Err(Error::lost(Cause::Forced)),
+        (_, Standing::Held { .. }) => Ok(()),
+        _ => Err(Error::lost(Cause::Expired)),
     }
 }

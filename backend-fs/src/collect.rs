@@ -1,123 +1,141 @@
-//! Removing the files of names that were not used for long.
+//! Removing record files of names that nobody has used for long.
 
-use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, MetadataExt};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use nix::libc;
-use tenure_core::{Fence, Moment, Owner, Result};
+use nix::fcntl::OFlag;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use tenure_core::{Claim, Fence, Moment, Result, wall_micros};
 
 use crate::Files;
-use crate::config::Folder;
-use crate::entry::{set_lock, unavailable};
-use crate::record::{Standing, State};
+use crate::entry::{Entry, refused};
+use crate::record::{Parsed, Process, Record, Standing, State};
+use crate::store::Store;
 
 /// What a collection did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Collected {
-    /// Files that were removed.
-    pub removed: usize,
-    /// Files that stayed: in use, or used too recently.
-    pub kept: usize,
+    removed: u64,
+    kept: u64,
 }
 
-/// How long a name was not used before its file is removed without being asked.
-const UNUSED: Duration = Duration::from_secs(24 * 3600);
+impl Collected {
+    /// How many record files were removed.
+    #[must_use]
+    pub fn removed(&self) -> u64 {
+        self.removed
+    }
 
-/// Where the highest fence of all removed files stands.
-const FLOOR: &str = ".floor";
+    /// How many stayed: in use, used lately, or not to be looked into.
+    #[must_use]
+    pub fn kept(&self) -> u64 {
+        self.kept
+    }
+}
 
 impl Files {
-    /// Removes the files of locks that are free and were not used for `unused`.
+    /// Removes the record files of names that are free and were not used for this long, by the wall
+    /// clock.
     ///
-    /// Safe beside processes that use the store: a file is removed only under its mutex, and whoever
-    /// opened it before sees then that it is gone and opens a new one. Fences go on growing, for the
-    /// highest one removed is remembered. Stores do this by themselves now and then for files that
-    /// were not used for a day.
+    /// It may run at any time and next to others, and never makes two holders: a file is marked
+    /// under its record lock before it is removed, so that whoever has it open opens the new one,
+    /// and the fences of later grants stay above those of the removed files. A store in which names
+    /// come and go needs it now and then, for a file takes 4 KiB on most disks.
     ///
     /// # Errors
     ///
-    /// `Unavailable` if the folder cannot be read or written.
-    pub fn collect(&self, unused: Duration) -> Result<Collected> {
+    /// `Unavailable` if the folder cannot be read or a file not be removed; what was removed by then
+    /// stays removed.
+    pub fn collect(&self, unused_for: Duration) -> Result<Collected> {
         let mut collected = Collected::default();
-        for key in self.keys()? {
-            match self.collect_one(&key, unused) {
-                Ok(true) => collected.removed += 1,
-                // One bad file must not keep the others.
-                Ok(false) | Err(_) => collected.kept += 1,
+        let mut floor = Fence::ZERO;
+        for file_name in self.0.file_names()? {
+            match self.0.collect_one(&file_name, unused_for, &mut floor)? {
+                true => collected.removed += 1,
+                false => collected.kept += 1,
             }
         }
         Ok(collected)
     }
 
-    /// Makes room in the background, about once in 256 new files: folders in which names come and
-    /// go do not grow for ever.
-    pub(crate) fn collect_now_and_then(&self) {
-        if Owner::random().to_bytes()[0] == 0 {
-            let store = self.clone();
-            // Without a thread to be had, the next one does it.
-            drop(thread::Builder::new().name("tenure-collect".into()).spawn(move || store.collect(UNUSED)));
+    /// Makes room in the background, about once in 256 new names: a folder in which names come and
+    /// go does not grow for ever.
+    pub(crate) fn collect_now_and_then(&self, claim: &Claim) {
+        if claim.owner().to_bytes()[0] == 0 {
+            let files = self.clone();
+            // Without a thread to be had, a later one does it.
+            drop(thread::Builder::new().name("tenure-collect".into()).spawn(move || files.collect(UNUSED)));
         }
     }
+}
 
-    fn collect_one(&self, key: &str, unused: Duration) -> Result<bool> {
-        let Some(entry) = self.find(key)? else { return Ok(false) };
-        let Some(locked) = entry.lock()? else { return Ok(false) };
-        let failed = |error| unavailable("its file cannot be examined", error);
-        let about = entry.file().metadata().map_err(failed)?;
-        let age = about.modified().ok().and_then(|used| SystemTime::now().duration_since(used).ok());
-        if age.is_none_or(|age| age < unused) {
+/// How long a name was not used before its file is removed without anybody asking.
+const UNUSED: Duration = Duration::from_secs(24 * 3600);
+
+impl Store {
+    fn collect_one(&self, file_name: &str, unused_for: Duration, floor: &mut Fence) -> Result<bool> {
+        let Ok(Some(file)) = self.open_file(file_name, OFlag::O_RDWR) else { return Ok(false) };
+        // Its key is not needed: nothing is granted here.
+        let entry = Entry::new("", file_name, file, Process::default());
+        if !self.is_unused(&entry, unused_for)? {
             return Ok(false);
         }
-        let mut record = self.record(&entry, &locked)?;
-        if self.standing(&locked, &record, Moment::now()) != Standing::Free {
+        let Ok(inside) = entry.enter() else { return Ok(false) };
+        // Again, now that nobody can take it.
+        if !self.is_unused(&entry, unused_for)? || !self.is_named(file_name, &entry.file)? {
             return Ok(false);
         }
-        let path = self.folder().path_of(key);
-        let named = fs::symlink_metadata(&path).map_err(failed)?;
-        if (named.dev(), named.ino()) != (about.dev(), about.ino()) {
-            return Ok(false);
+        let Some(mut record) = self.free_record(&entry)? else { return Ok(false) };
+        if record.fence > *floor {
+            // High enough for the files to come as well, most of the time.
+            *floor = record.fence.max(Fence::new(wall_micros()));
+            self.raise_floor(*floor)?;
         }
-        raise_floor(self.folder(), record.fence)?;
-        // Whoever has the file open sees under its mutex that it is no more.
         record.state = State::Retired;
-        locked.write(&record)?;
-        fs::remove_file(&path).map_err(|error| unavailable("its file cannot be removed", error))?;
+        record.owner = None;
+        inside.write(&record)?;
+        unlinkat(&self.dir, file_name, UnlinkatFlags::NoRemoveDir)
+            .map_err(|errno| refused("a record file could not be removed", errno.into()))?;
         Ok(true)
     }
-}
 
-/// The fence that a new file begins above.
-pub(crate) fn floor(folder: &Folder) -> Result<Fence> {
-    match folder.open_path(&folder.path.join(FLOOR), false)? {
-        Some(file) => read(&file),
-        None => Ok(Fence::ZERO),
+    fn is_unused(&self, entry: &Entry, unused_for: Duration) -> Result<bool> {
+        let looked = |source| refused("the record cannot be looked at", source);
+        let used = entry.file.metadata().and_then(|found| found.modified()).map_err(looked)?;
+        let unused = SystemTime::now().duration_since(used).is_ok_and(|age| age >= unused_for);
+        Ok(unused && self.free_record(entry)?.is_some())
+    }
+
+    /// The record, if nobody holds it or counts on it.
+    fn free_record(&self, entry: &Entry) -> Result<Option<Record>> {
+        let Parsed::Record(record) = entry.peek()? else { return Ok(None) };
+        let free = match record.standing(Moment::now(), self.boot) {
+            // A collector that died over it left the mark.
+            Standing::Free | Standing::Retired => true,
+            Standing::Held { alive, .. } => alive.is_some(),
+            Standing::Quarantined(_) => false,
+        };
+        // Any live holder, also one that lost its lease and does not know it yet.
+        Ok((free && !entry.is_anyone_alive()?).then_some(record))
     }
 }
 
-fn raise_floor(folder: &Folder, fence: Fence) -> Result<()> {
-    let Some(file) = folder.open_path(&folder.path.join(FLOOR), true)? else { return Ok(()) };
-    // Byte 0 is its mutex, freed when the file is closed here.
-    while let Err(errno) = set_lock(&file, 0, libc::F_WRLCK, 1) {
-        if errno != nix::errno::Errno::EAGAIN {
-            return Err(unavailable("the highest fence cannot be kept", errno.into()));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tenure_core::Lock;
+
+    #[test]
+    fn fences_stay_above_those_of_removed_files_when_the_clock_goes_back() -> Result<()> {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::open(dir.path().join("locks"))?;
+        let far = Fence::new(wall_micros() + 1_000_000_000_000);
+        let (entry, _) = files.0.open("lock:a")?;
+        entry.enter()?.create(&Record::new("lock:a", far))?;
+        assert_eq!(files.collect(Duration::ZERO)?, Collected { removed: 1, kept: 0 });
+        for name in ["a", "b"] {
+            assert!(Lock::new(&files, name).try_acquire()?.fence() > far, "{name}");
         }
-        thread::sleep(Duration::from_micros(100));
-    }
-    if read(&file)? < fence {
-        let text = format!("{:020}\n", fence.get());
-        file.write_all_at(text.as_bytes(), 0)
-            .map_err(|error| unavailable("the highest fence cannot be kept", error))?;
-    }
-    Ok(())
-}
-
-fn read(file: &File) -> Result<Fence> {
-    let mut text = [b' '; 20];
-    match file.read_at(&mut text, 0) {
-        Ok(_) => Ok(String::from_utf8_lossy(&text).trim().parse().unwrap_or_default()),
-        Err(error) => Err(unavailable("the highest fence cannot be read", error)),
+        Ok(())
     }
 }

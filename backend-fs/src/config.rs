@@ -1,269 +1,230 @@
-//! Where lock files lie, who may use them, and where they may not lie.
+//! Opening a store: the folder, who may use it, and what is refused.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::libc;
 use nix::sys::statfs::fstatfs;
-use nix::unistd::Uid;
-use tenure_core::{Error, Limits, Result, Settings};
+use nix::unistd::geteuid;
+use tenure_core::{Error, Result, Settings};
 
 use crate::Files;
-use crate::entry::unavailable;
-use crate::record::Boot;
+use crate::store::Store;
 
-/// Opens a folder of lock files; made by [`Files::builder`].
+/// How a store in a folder is to be opened; made by [`Files::builder`].
 #[derive(Clone, Debug)]
-#[must_use]
-pub struct FilesBuilder {
-    folder: PathBuf,
+pub struct Builder {
+    dir: PathBuf,
     settings: Settings,
-    group: bool,
-    network: bool,
+    access: Access,
+    allow_network_fs: bool,
 }
 
-impl FilesBuilder {
-    pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder, settings: Settings::default(), group: false, network: false }
+/// Who may use a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    User,
+    Group,
+}
+
+impl Builder {
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        Self { dir, settings: Settings::default(), access: Access::User, allow_network_fs: false }
     }
 
     /// Sets the defaults of the store's locks.
+    #[must_use]
     pub fn settings(self, settings: Settings) -> Self {
         Self { settings, ..self }
     }
 
-    /// Lets the users of the folder's group share its locks: a folder made now gets the mode 2770,
-    /// files 0660. Without it they are 0700 and 0600, for one user alone.
+    /// Sets whether the folder's group may use the store too, `false` by default.
     ///
-    /// Whoever may write the files can break every lock in them.
-    pub fn shared_with_group(self) -> Self {
-        Self { group: true, ..self }
+    /// The folder is then made with mode 2770 and its files with 0660, instead of 0700 and 0600.
+    /// Every member of the group can take, break and keep every lock.
+    #[must_use]
+    pub fn group(self, group: bool) -> Self {
+        Self { access: if group { Access::Group } else { Access::User }, ..self }
     }
 
-    /// Accepts a network file system. Its locks do not survive a restart of the server, its clients
-    /// do not share the clock that leases are judged by, and nobody is woken: use it for processes
-    /// of one client only.
-    pub fn allow_network_file_system(self) -> Self {
-        Self { network: true, ..self }
+    /// Sets whether a folder on a network file system is accepted, `false` by default.
+    ///
+    /// Clocks and boots differ between hosts, and the server forgets byte locks when it restarts:
+    /// a lock there excludes the processes of one host at best.
+    #[must_use]
+    pub fn allow_network_fs(self, allow: bool) -> Self {
+        Self { allow_network_fs: allow, ..self }
     }
 
-    /// Opens the folder, and makes it if need be.
+    /// Opens the store, making the folder if it is not there.
     ///
     /// # Errors
     ///
-    /// `Misconfigured` if the folder is a link, belongs to another user, may be written by others
-    /// than it is for, or lies on a network file system. `Unavailable` if it cannot be made or read.
+    /// `Misconfigured` if the folder is a link, belongs to somebody else, can be written by others,
+    /// or lies on a network file system. `Unavailable` if it cannot be made or opened.
     pub fn open(self) -> Result<Files> {
-        let label = format!("file:{}", self.folder.display());
-        self.open_folder()
-            .map_err(|error| error.at(&label))
-            .map(|folder| Files::over(&label, folder, self.settings))
+        let label = format!("file:{}", self.dir.display());
+        self.open_dir().map(Files::from_store).map_err(|error| error.at(&label))
     }
 
-    fn open_folder(&self) -> Result<Folder> {
-        if !self.folder.exists() {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(if self.group { 0o2770 } else { 0o700 })
-                .create(&self.folder)
-                .and_then(|()| match self.group {
-                    // The process's mask would take the group's rights away again.
-                    true => fs::set_permissions(&self.folder, Permissions::from_mode(0o2770)),
-                    false => Ok(()),
-                })
-                .map_err(|error| unavailable("the folder of lock files cannot be made", error).settled())?;
+    fn open_dir(self) -> Result<Store> {
+        make(&self.dir, self.access)?;
+        let dir = open_unlinked(&self.dir)?;
+        check(&self.dir, &dir, self.access)?;
+        if !self.allow_network_fs {
+            refuse_network_fs(&dir)?;
         }
-        let flags = libc::O_NOFOLLOW | libc::O_DIRECTORY;
-        let opened = OpenOptions::new().read(true).custom_flags(flags).open(&self.folder);
-        let handle = opened.map_err(|error| match error.raw_os_error() {
-            Some(libc::ELOOP | libc::ENOTDIR) => Error::misconfigured(
-                "the folder of lock files is a link or a file; name a folder, and not by a link",
-            )
-            .with_source(error),
-            _ => unavailable("the folder of lock files cannot be opened", error).settled(),
-        })?;
-        self.check(&handle)?;
-        let path = fs::canonicalize(&self.folder)
-            .map_err(|error| unavailable("the folder of lock files cannot be found", error).settled())?;
-        Ok(Folder { path, handle, boot: boot_id()?, group: self.group, network: self.network })
+        Store::new(self.dir, dir, self.settings, self.access, self.allow_network_fs)
+    }
+}
+
+impl Access {
+    pub(crate) fn dir_mode(self) -> u32 {
+        match self {
+            Self::User => 0o700,
+            Self::Group => 0o2770,
+        }
     }
 
-    fn check(&self, folder: &File) -> Result<()> {
-        let failed =
-            |error: io::Error| unavailable("the folder of lock files cannot be examined", error).settled();
-        let about = folder.metadata().map_err(failed)?;
-        let (user, mode) = (Uid::effective().as_raw(), about.mode());
-        if about.uid() != user && about.uid() != 0 && !self.group && user != 0 {
-            return Err(Error::misconfigured(format!(
-                "the folder of lock files belongs to user {}; use a folder of your own, or share it on purpose \
-                 with `shared_with_group`",
-                about.uid()
-            )));
-        }
-        if mode & 0o002 != 0 {
-            return Err(Error::misconfigured(format!(
-                "the folder of lock files can be written by everybody (mode {:o}); make a folder inside it",
-                mode & 0o7777
-            )));
-        }
-        if mode & 0o020 != 0 && !self.group && user != 0 {
-            return Err(Error::misconfigured(format!(
-                "the folder of lock files can be written by its group (mode {:o}); take that right away, or \
-                 share it on purpose with `shared_with_group`",
-                mode & 0o7777
-            )));
-        }
-        let kind = fstatfs(folder).map_err(|errno| failed(errno.into()))?.filesystem_type();
-        #[allow(clippy::unnecessary_cast, reason = "the type differs between targets")]
-        match network_file_system(kind.0 as i64 & 0xffff_ffff) {
-            Some(name) if !self.network => Err(Error::misconfigured(format!(
-                "the folder of lock files lies on a network file system ({name}), where locks can be lost and \
-                 hosts share no clock; use a local folder, or a store that hosts share"
-            ))),
-            _ => Ok(()),
+    pub(crate) fn file_mode(self) -> u32 {
+        match self {
+            Self::User => 0o600,
+            Self::Group => 0o660,
         }
     }
 }
 
-/// An open folder of lock files.
-#[derive(Debug)]
-pub(crate) struct Folder {
-    pub(crate) path: PathBuf,
-    handle: File,
-    pub(crate) boot: Boot,
-    group: bool,
-    pub(crate) network: bool,
-}
-
-impl Folder {
-    /// Opens a lock file by its key, and makes it if told to. No link is followed.
-    pub(crate) fn open(&self, key: &str, create: bool) -> Result<Option<File>> {
-        self.open_path(&self.path_of(key), create)
-    }
-
-    pub(crate) fn open_path(&self, path: &Path, create: bool) -> Result<Option<File>> {
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(create)
-            .mode(if self.group { 0o660 } else { 0o600 })
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(path);
-        let failed = |error| unavailable("its file cannot be opened", error).settled();
-        let file = match opened {
-            Err(error) if !create && error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(failed)?,
-        };
-        let about = file.metadata().map_err(failed)?;
-        if !about.is_file() {
-            return Err(Error::misconfigured("its file is no regular file; remove what is in its place"));
-        }
-        if self.group && about.len() == 0 && about.uid() == Uid::effective().as_raw() {
-            // The process's mask may have taken the group's rights away.
-            file.set_permissions(Permissions::from_mode(0o660)).map_err(failed)?;
-        }
-        Ok(Some(file))
-    }
-
-    pub(crate) fn path_of(&self, key: &str) -> PathBuf {
-        self.path.join(file_name(key))
-    }
-
-    /// Whether others than its users could have changed the folder since it was opened.
-    pub(crate) fn mode(&self) -> u32 {
-        self.handle.metadata().map_or(0, |about| about.mode())
-    }
-}
-
-/// The file of a key: readable where it can be, the same length limit and alphabet everywhere.
-pub(crate) fn file_name(key: &str) -> String {
-    // Lower case only, so that no case-folding file system brings two keys together; no dot in
-    // front, and nothing that means anything to a shell or a path.
-    const LIMITS: Limits = Limits::new(200, |byte| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b':' | b'~')
-    });
-    [LIMITS.fit(key).as_str(), EXTENSION].concat()
-}
-
-/// What the name of every lock file ends with.
-pub(crate) const EXTENSION: &str = ".lock";
-
-/// The user's own folder for lock files.
-pub(crate) fn user_folder() -> Result<PathBuf> {
-    let absolute =
-        |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
-    state.map(|state| state.join("tenure/locks")).ok_or_else(|| {
+/// The folder for locks of the user who runs the program.
+///
+/// # Errors
+///
+/// `Misconfigured` if neither `XDG_STATE_HOME` nor `HOME` says where that is.
+pub(crate) fn user_dir() -> Result<PathBuf> {
+    let absolute = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+    let state = state.ok_or_else(|| {
         Error::misconfigured(
-            "neither XDG_STATE_HOME nor HOME names a folder; name the store, as in \"file:///path\"",
+            "neither XDG_STATE_HOME nor HOME is set to an absolute path, so there is no folder for this \
+             user's locks; set one of them, or name a folder",
         )
-    })
+    })?;
+    Ok(state.join("tenure").join("locks"))
 }
 
-/// The folder that a `file:` URL names; `None` for the user's own.
-pub(crate) fn folder_of_url(url: &str) -> Result<Option<PathBuf>> {
-    let rest = url.strip_prefix("file:").ok_or_else(|| {
-        Error::misconfigured("a URL of lock files begins with \"file:\", as in \"file:///var/lib/locks\"")
-    })?;
-    let text = match rest.strip_prefix("//") {
-        None => rest,
-        Some(rest) => {
-            let path = rest.strip_prefix("localhost").unwrap_or(rest);
-            if !path.starts_with('/') {
-                return Err(Error::misconfigured(
-                    "a \"file:\" URL cannot name another host; write \"file:///absolute/path\" or \"file:relative\"",
-                ));
-            }
-            path
+fn make(dir: &Path, access: Access) -> Result<()> {
+    let there = fs::symlink_metadata(dir);
+    if there.is_ok() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).map_err(|source| unusable("cannot be made", parent, source))?;
+    }
+    match DirBuilder::new().mode(access.dir_mode()).create(dir) {
+        // The creation mask took bits off, and no bit can be too many: nobody else is in here yet.
+        Ok(()) if access == Access::Group => {
+            fs::set_permissions(dir, Permissions::from_mode(access.dir_mode()))
+                .map_err(|source| unusable("cannot be opened to its group", dir, source))
         }
-    };
-    let decoded: Vec<u8> = percent_encoding::percent_decode_str(text).collect();
-    match String::from_utf8(decoded) {
-        Ok(path) if path.contains('\0') => {
-            Err(Error::misconfigured("a path cannot hold the character U+0000"))
-        }
-        Ok(path) if path.is_empty() => Ok(None),
-        Ok(path) => Ok(Some(path.into())),
-        Err(source) => {
-            Err(Error::misconfigured("the path of a \"file:\" URL must be UTF-8").with_source(source))
-        }
+        Ok(()) => Ok(()),
+        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(unusable("cannot be made", dir, source)),
     }
 }
 
-/// The id of this boot: leases of another one are void.
-fn boot_id() -> Result<Boot> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(|error| {
-        Error::misconfigured("locks in files need Linux with /proc mounted; the boot id cannot be read")
-            .with_source(error)
-    })?;
-    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    u128::from_str_radix(&digits, 16).map(u128::to_be_bytes).map_err(|error| {
-        Error::misconfigured("the boot id of this system is no hexadecimal number").with_source(error)
+fn open_unlinked(dir: &Path) -> Result<File> {
+    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    let opened = fs::OpenOptions::new().read(true).custom_flags(flags).open(dir);
+    opened.map_err(|source| match source.raw_os_error() {
+        Some(libc::ELOOP | libc::ENOTDIR) => Error::misconfigured(format!(
+            "{} is a link or no folder; name the folder itself, for a link can be turned elsewhere",
+            dir.display()
+        ))
+        .with_source(source),
+        _ => unusable("cannot be opened", dir, source),
     })
 }
 
-/// The name of a network file system, by the number in `statfs(2)`.
-fn network_file_system(kind: i64) -> Option<&'static str> {
-    Some(match kind {
-        0x6969 => "NFS",
-        0xff53_4d42 => "CIFS",
-        0xfe53_4d42 => "SMB2",
-        0x517b => "SMB",
-        0x00c3_6400 => "Ceph",
-        0x5346_414f => "AFS",
-        0x6b41_4653 => "kAFS",
+/// Refuses a folder in which others could put, take away or swap record files.
+fn check(path: &Path, dir: &File, access: Access) -> Result<()> {
+    let found = dir.metadata().map_err(|source| unusable("cannot be looked at", path, source))?;
+    let path = path.display();
+    let me = geteuid().as_raw();
+    if access == Access::User && found.uid() != me && found.uid() != 0 {
+        return Err(Error::misconfigured(format!(
+            "{path} belongs to user {}, not to user {me}; use a folder of your own, or open it for a group \
+             on purpose",
+            found.uid()
+        )));
+    }
+    if found.mode() & 0o002 != 0 {
+        return Err(Error::misconfigured(format!(
+            "{path} can be written by everybody; make a folder of its own for locks in it, with mode 0700"
+        )));
+    }
+    if access == Access::User && found.mode() & 0o020 != 0 {
+        return Err(Error::misconfigured(format!(
+            "{path} can be written by its group; take that right away (chmod g-w), or open the store for \
+             the group on purpose"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a file system that other hosts write to as well.
+pub(crate) fn refuse_network_fs(dir: &File) -> Result<()> {
+    let found = fstatfs(dir).map_err(|errno| {
+        Error::unavailable("the folder's file system cannot be found out").with_source(errno).settled()
+    })?;
+    #[allow(clippy::unnecessary_cast, reason = "the type differs between targets")]
+    match network_name(found.filesystem_type().0 as u64) {
+        None => Ok(()),
+        Some(name) => Err(Error::misconfigured(format!(
+            "the folder is on a network file system ({name}), where byte locks and clocks are not those of \
+             one host; use a local folder, or a network store for locks between hosts, or set \
+             allow_network_fs if only one host uses it"
+        ))),
+    }
+}
+
+/// The name of a network file system, by the magic number that `statfs` gives; see statfs(2) and
+/// `linux/magic.h`.
+fn network_name(magic: u64) -> Option<&'static str> {
+    // On 32 bits, and in some versions, the number is sign extended.
+    Some(match magic & 0xffff_ffff {
+        0x6969 => "nfs",
+        0xff53_4d42 => "cifs",
+        0xfe53_4d42 => "smb2",
+        0x517b => "smb",
+        0x564c => "ncp",
+        0x5346_414f | 0x6b41_4653 => "afs",
+        0x7375_7245 => "coda",
+        0x00c3_6400 => "ceph",
         0x0102_1997 => "9p",
-        0x7375_7245 => "Coda",
-        0x564c => "NCP",
-        0x4750_4653 => "GPFS",
-        0x0bd0_0bd0 => "Lustre",
-        0x7461_636f => "OCFS2",
-        0x0116_1970 => "GFS2",
-        0x6573_5546 => "FUSE",
+        // Most of what is mounted through fuse is remote (sshfs, gluster, s3), and none can tell.
+        0x6573_5546 => "fuse",
+        0x0bd0_0bd0 => "lustre",
+        0x4750_4653 => "gpfs",
+        0x7461_636f => "ocfs2",
+        0x0116_1970 => "gfs2",
+        0x013a_a001 | 0x2003_0528 => "orangefs",
+        0x1983_0326 => "beegfs",
+        0xaad7_aaea => "panfs",
         _ => return None,
     })
+}
+
+fn unusable(what: &str, path: &Path, source: io::Error) -> Error {
+    let remedy = match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; give this user the right to write there, or name another folder"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; its file system is read-only, name another folder",
+        io::ErrorKind::StorageFull => "; the disk is full",
+        _ => "",
+    };
+    Error::unavailable(format!("{} {what}{remedy}", path.display())).with_source(source).settled()
 }
 
 #[cfg(test)]
@@ -271,35 +232,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn network_file_systems_are_known_by_number() {
-        assert_eq!(network_file_system(0x6969), Some("NFS"));
-        // ext4, tmpfs, xfs, btrfs, overlayfs.
-        for local in [0xef53, 0x0102_1994, 0x5846_5342, 0x9123_683e, 0x794c_7630] {
-            assert_eq!(network_file_system(local), None);
+    fn network_file_systems_are_told_from_local_ones() {
+        for (magic, name) in [(0x6969, "nfs"), (0xffff_ffff_ff53_4d42, "cifs"), (0x6573_5546, "fuse")] {
+            assert_eq!(network_name(magic), Some(name));
         }
-    }
-
-    #[test]
-    fn a_url_names_a_folder() {
-        assert_eq!(folder_of_url("file:").unwrap(), None);
-        assert_eq!(folder_of_url("file:///var/a%20b").unwrap(), Some(PathBuf::from("/var/a b")));
-        assert_eq!(folder_of_url("file://localhost/x").unwrap(), Some(PathBuf::from("/x")));
-        assert_eq!(folder_of_url("file:locks").unwrap(), Some(PathBuf::from("locks")));
-        for bad in ["file://host/x", "file:a%00b", "file:%ff", "/x"] {
-            assert!(folder_of_url(bad).is_err_and(|error| error.is_misconfigured()), "{bad}");
+        for local in [0xef53, 0x0102_1994, 0x5846_5342, 0x9123_683e, 0x794c_7630, 0x2fc1_2fc1] {
+            assert_eq!(network_name(local), None, "{local:#x}");
         }
-    }
-
-    #[test]
-    fn file_names_are_short_plain_and_different() {
-        let keys =
-            ["lock:a", "lock:A", "lock:a ", "..", ".", "/etc/passwd", "a\0b", "\u{e9}", "e\u{301}", "a~b"];
-        let names: Vec<_> = keys.iter().map(|key| file_name(key)).collect();
-        for (index, name) in names.iter().enumerate() {
-            assert!(name.len() <= 255 && !name.starts_with('.') && !name.contains(['/', '\0']), "{name}");
-            assert!(!names[..index].contains(name), "{name}");
-        }
-        assert_eq!(names[0], "lock:a.lock");
-        assert!(file_name(&"x".repeat(70_000)).len() <= 255);
     }
 }

@@ -1,76 +1,135 @@
-//! Locks that `flock(1)` and other programs share.
+//! Locks that the `flock` command understands.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use nix::libc;
 use tenure_core::{
-    AnyBackend, Attempt, Backend, Cause, Claim, Denied, Error, Fence, Granted, Lease, Release, Renewal,
-    Result, SessionLocks, Settings, Site, Term, wall_micros,
+    AnyBackend, Attempt, Backend, Cause, Claim, Denied, Error, Fence, Granted, Lease, Mode, Owner, Release,
+    Renewal, Result, SessionLocks, Settings, Site, Term, wall_micros,
 };
 
-use crate::entry::unavailable;
+use crate::config::refuse_network_fs;
+use crate::entry::{read_at, refused};
 
-/// A folder in which the file `NAME` is the lock `NAME`, as `flock NAME command` sees it.
+/// Locks that exclude, and are excluded by, the `flock` command of util-linux and all that calls
+/// flock(2) on the same file.
 ///
-/// For living beside programs that use `flock(2)`. Whoever needs none of them is better off with
-/// [`Files`](crate::Files): `flock(2)` knows no leases, so that a holder that hangs keeps the lock
-/// for ever, and nothing but the file's own lock is stored.
+/// The name of a lock is the name of its file in the folder, without the settings' prefix, so that
+/// `flock /run/app/backup.lock backup` and `Lock::new(flock, "backup.lock")` exclude each other. The
+/// file is made if it is not there, never read or written, and never removed.
 ///
-/// * A name must be a plain file name: no `/`, not `.` or `..`, at most 255 bytes. The settings'
-///   prefix comes before it; set it to `""` to name files exactly.
-/// * A `ttl` is `Misconfigured`; there is nothing to renew.
-/// * Files are made if need be, never written, and never removed.
-/// * The lock stays taken while any process that inherited the descriptor lives.
-/// * Fences come from the wall clock and the highest that this process has seen: they survive
-///   everything but a clock that goes back.
-/// * Waiters look every [`sleep`](Settings::sleep), since others announce nothing.
+/// A plain flock has no lease: it is held until it is released or the holder's process ends, and a
+/// hung holder holds it. A lock that is kept alive is therefore granted as a session, and one with
+/// a fixed ttl is refused. Waiters poll every [`sleep`](Settings::sleep), 100 ms by default.
+///
+/// Fences lie in a file of their own, `.NAME.fence`, beside the locked one. They grow from one
+/// holder of tenure to the next and survive reboots; who takes the lock by the `flock` command has
+/// none.
+///
+/// ```no_run
+/// use tenure_core::Lock;
+/// use tenure_fs::Flock;
+///
+/// let flock = Flock::open("/run/app")?;
+/// let held = Lock::new(&flock, "backup.lock").acquire()?;
+/// # Ok::<(), tenure_core::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Flock(Arc<Inner>);
 
 struct Inner {
     site: Site,
-    folder: PathBuf,
+    dir: PathBuf,
+    /// What this process holds, so that asking again with the same token gives the same grant.
+    held: Mutex<HashMap<Owner, Weak<Locked>>>,
 }
 
-/// A grant of a [`Flock`] store: the locked file.
-#[derive(Debug)]
-pub struct FlockGrant(File);
+struct Locked {
+    file: File,
+    path: PathBuf,
+    fence: Fence,
+    released: AtomicBool,
+}
+
+/// A grant of a [`Flock`]: the locked file. The lock ends when its last copy is closed.
+pub struct FlockGrant(Arc<Locked>);
 
 impl FlockGrant {
-    /// The descriptor that holds the lock.
+    /// The locked descriptor, for a child process to inherit. It is closed on `exec`; hand the
+    /// child a duplicate that is not.
     #[must_use]
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+    pub fn descriptor(&self) -> std::os::fd::BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.0.file)
     }
 }
 
 impl Flock {
-    /// Uses a folder that exists.
+    /// Uses the files of a folder, which must be there.
     ///
     /// # Errors
     ///
-    /// `Misconfigured` if it is no folder.
-    pub fn open(folder: impl Into<PathBuf>, settings: Settings) -> Result<Self> {
-        let folder = folder.into();
-        let label = format!("flock:{}", folder.display());
-        if !folder.is_dir() {
-            return Err(Error::misconfigured("there is no such folder; make it first").at(&label));
-        }
-        Ok(Self(Arc::new(Inner { site: Site::new(label, settings), folder })))
+    /// `Misconfigured` if the folder is on a network file system, `Unavailable` if it cannot be
+    /// opened.
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self> {
+        Self::open_with(dir, Settings::default())
     }
 
-    fn path(&self, key: &str) -> Result<PathBuf> {
-        let plain = !key.contains(['/', '\0']) && !matches!(key, "." | "..") && key.len() <= 255;
-        plain.then(|| self.0.folder.join(key)).ok_or_else(|| {
-            Error::invalid_name(
-                "beside flock(1) a lock's name is a file's: no `/`, not `.` or `..`, at most 255 bytes",
-            )
-        })
+    /// As [`open`](Self::open), with settings of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(dir: impl Into<PathBuf>, settings: Settings) -> Result<Self> {
+        let dir = dir.into();
+        let label = format!("flock:{}", dir.display());
+        let opened = File::open(&dir).map_err(|source| {
+            refused("the folder cannot be opened; make it, or name another", source).at(&label)
+        })?;
+        refuse_network_fs(&opened).map_err(|error| error.at(&label))?;
+        Ok(Self(Arc::new(Inner { site: Site::new(label, settings), dir, held: Mutex::default() })))
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<Owner, Weak<Locked>>> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks the file that has the name, and still has it once it is locked.
+    fn lock(&self, claim: &Claim) -> Result<Option<Locked>> {
+        let path = self.0.dir.join(file_name(claim.name())?);
+        loop {
+            let file = open(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(source)) => return Err(refused("flock was refused", source)),
+            }
+            if same_file(&file, &path)? {
+                let fence = self.next_fence(claim)?;
+                return Ok(Some(Locked { file, path, fence, released: AtomicBool::new(false) }));
+            }
+            // It was removed and made anew between opening and locking; nobody meets us there.
+        }
+    }
+
+    /// The next fence, while the lock is held.
+    fn next_fence(&self, claim: &Claim) -> Result<Fence> {
+        let file = open(&self.0.dir.join(format!(".{}.fence", claim.name())))?;
+        let mut bytes = [0; 8];
+        let len = read_at(&file, &mut bytes, 0)?;
+        let stored = if len == bytes.len() { u64::from_le_bytes(bytes) } else { 0 };
+        // A number from far in the future was not written by us.
+        let stored = if stored < 1 << 53 { Fence::new(stored) } else { Fence::ZERO };
+        let fence = Fence::next(stored, claim.floor(), wall_micros());
+        file.write_all_at(&fence.get().to_le_bytes(), 0)
+            .map_err(|source| refused("the fence could not be written; free some space", source))?;
+        Ok(fence)
     }
 }
 
@@ -87,83 +146,132 @@ impl Backend for Flock {
     }
 
     fn try_acquire(&self, claim: &Claim) -> Result<Attempt<FlockGrant>> {
-        if let Term::Fixed(_) = claim.term() {
+        if claim.mode() != Mode::Exclusive {
             return Err(Error::misconfigured(
-                "flock(2) knows no lifetimes; leave the ttl out, or use `Files`",
+                "flock locks are exclusive here; use another store to share them",
             ));
         }
-        let path = self.path(claim.key())?;
-        loop {
-            let file = open(&path)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Ok(Attempt::Denied(Denied::new())),
-                Err(TryLockError::Error(error)) => {
-                    return Err(unavailable("its file cannot be locked", error).settled());
-                }
-            }
-            if is_current(&file, &path) {
-                let fence = Fence::next(Fence::ZERO, claim.floor(), wall_micros());
-                return Ok(Attempt::Granted(Granted::new(FlockGrant(file), fence, Lease::Session)));
-            }
-            // Somebody removed the file in between; a lock on what nobody else can open is none.
+        if let Term::Fixed(_) = claim.term() {
+            return Err(Error::misconfigured(
+                "a flock has no ttl, it ends when it is released or its process does; leave the ttl out, \
+                 or use a store with leases",
+            ));
         }
+        if claim.is_detached() {
+            return Err(Error::misconfigured(
+                "a flock ends with its process; leave release_on_drop on, or use a store with leases",
+            ));
+        }
+        let again = self.held().get(&claim.owner()).and_then(Weak::upgrade);
+        let locked = match again.filter(|locked| !locked.released.load(Ordering::SeqCst)) {
+            Some(locked) => locked,
+            None => match self.lock(claim)? {
+                Some(locked) => Arc::new(locked),
+                None => return Ok(Attempt::Denied(Denied::new())),
+            },
+        };
+        let mut held = self.held();
+        held.retain(|_, locked| locked.strong_count() > 0);
+        held.insert(claim.owner(), Arc::downgrade(&locked));
+        let fence = locked.fence;
+        Ok(Attempt::Granted(Granted::new(FlockGrant(locked), fence, Lease::Session)))
     }
 
     fn renew(&self, due: Renewal<'_, FlockGrant>) -> Result<()> {
-        if due.ttl() != std::time::Duration::MAX {
-            return Err(Error::misconfigured("flock(2) knows no lifetimes; leave them out, or use `Files`"));
-        }
-        match is_current(&due.grant().0, &self.path(due.claim().key())?) {
+        let locked = &due.grant().0;
+        // Who opens a file that replaced this one does not meet this lock.
+        match !locked.released.load(Ordering::SeqCst) && same_file(&locked.file, &locked.path)? {
             true => Ok(()),
             false => Err(Error::lost(Cause::Superseded)),
         }
     }
 
     fn release(&self, end: Release<'_, FlockGrant>) -> Result<()> {
+        let locked = &end.grant().0;
         if end.keep().is_some() {
-            let refused = "flock(2) cannot keep a name taken after its release; use `Files`";
-            drop(end.grant().0.unlock());
-            return Err(Error::misconfigured(refused));
+            return Err(Error::misconfigured(
+                "a flock cannot be kept after its release; leave hold_at_least out",
+            ));
         }
-        let current = is_current(&end.grant().0, &self.path(end.claim().key())?);
-        end.grant().0.unlock().map_err(|error| unavailable("its file cannot be unlocked", error))?;
-        if current { Ok(()) } else { Err(Error::lost(Cause::Superseded)) }
+        if locked.released.swap(true, Ordering::SeqCst) {
+            return Err(Error::lost(Cause::Superseded));
+        }
+        self.held().remove(&end.claim().owner());
+        let whole = same_file(&locked.file, &locked.path)?;
+        locked.file.unlock().map_err(|source| refused("the file could not be unlocked", source))?;
+        self.0.site.notify(end.claim().key());
+        if whole { Ok(()) } else { Err(Error::lost(Cause::Superseded)) }
     }
 
-    fn abandon(&self, _: &Claim) {
-        // A grant whose answer got lost was closed with it.
+    /// Closes nothing that is in use: a grant whose answer got lost was closed with it.
+    fn abandon(&self, claim: &Claim) {
+        self.held().remove(&claim.owner());
     }
 }
 
 impl SessionLocks for Flock {}
 
 impl From<Flock> for AnyBackend {
-    fn from(store: Flock) -> Self {
-        Self::erase(store).sessions().build()
+    fn from(flock: Flock) -> Self {
+        Self::erase(flock).sessions().build()
     }
 }
 
 impl fmt::Debug for Flock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flock").field("folder", &self.0.folder).finish_non_exhaustive()
+        f.debug_struct("Flock").field("dir", &self.0.dir).finish_non_exhaustive()
     }
 }
 
-fn open(path: &Path) -> Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)
-        .map_err(|error| unavailable("its file cannot be opened", error).settled())
+impl fmt::Debug for FlockGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlockGrant").field("path", &self.0.path).finish_non_exhaustive()
+    }
 }
 
-/// Whether the path still names the open file.
-fn is_current(file: &File, path: &Path) -> bool {
-    let (Ok(open), Ok(named)) = (file.metadata(), std::fs::symlink_metadata(path)) else { return false };
-    (open.dev(), open.ino()) == (named.dev(), named.ino())
+/// The name of a lock as that of a file in the folder.
+fn file_name(name: &str) -> Result<&str> {
+    let plain = !name.contains(['/', '\0']) && name != "." && name != ".." && name.len() <= 240;
+    plain.then_some(name).ok_or_else(|| {
+        Error::invalid_name("a flock lock is named like its file: at most 240 bytes, no slash, not a folder")
+    })
+}
+
+/// Whether the path still names this very file.
+fn same_file(file: &File, path: &Path) -> Result<bool> {
+    let looked = |source| refused("the file cannot be looked at", source);
+    let found = file.metadata().map_err(looked)?;
+    match std::fs::symlink_metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (found.dev(), found.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(looked(source)),
+    }
+}
+
+/// Opens a plain file for everybody who may write in the folder, as the `flock` command does.
+fn open(path: &Path) -> Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let mut options = File::options();
+    options.read(true).custom_flags(flags).mode(0o666);
+    let made = options.clone().write(true).create(true).truncate(false).open(path);
+    // A file that may only be read can be locked all the same.
+    let opened = match made {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => options.open(path),
+        made => made,
+    };
+    let file = opened.map_err(|source| match source.raw_os_error() {
+        Some(libc::ELOOP) => {
+            Error::misconfigured("the file is a link, and links are not followed; name the file itself")
+                .with_source(source)
+        }
+        Some(libc::EMFILE) => {
+            refused("this process has too many open files; raise its limit (ulimit -n)", source)
+        }
+        _ => refused("the file cannot be opened; check owner and mode of it and of its folder", source),
+    })?;
+    let found = file.metadata().map_err(|source| refused("the file cannot be looked at", source))?;
+    match found.is_file() {
+        true => Ok(file),
+        false => Err(Error::misconfigured("this is not a plain file; name another")),
+    }
 }

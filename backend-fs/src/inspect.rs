@@ -1,104 +1,159 @@
-//! Looking at locks from outside, and breaking them.
+//! Looking at locks, and breaking them.
 
-use std::fs;
-use std::os::unix::fs::FileExt;
+use std::fs::File;
 use std::time::{Duration, UNIX_EPOCH};
 
-use tenure_core::{Backend, Breaking, Fence, Holder, Inspect, Moment, Name, Result, wall_micros};
+use nix::fcntl::OFlag;
+use tenure_core::{Breaking, Error, Fence, Holder, Inspect, Moment, Name, Result, wall_micros};
 
 use crate::Files;
-use crate::config::EXTENSION;
-use crate::entry::{Entry, unavailable};
-use crate::record::{Record, SIZE, Standing, State};
+use crate::entry::{is_locked, read_at, read_key};
+use crate::file_name;
+use crate::ofd::{self, Kind, Range};
+use crate::record::{HEADER, KEY, Parsed, Record, Standing, State};
+use crate::store::Store;
+
+/// How often a look that crossed a write is repeated before it waits its turn.
+const LOOKS: u32 = 20;
 
 impl Inspect for Files {
     fn inspect(&self, name: &Name) -> Result<Option<Holder>> {
-        let Some(entry) = self.find(&self.key(name))? else { return Ok(None) };
-        self.describe(name, &entry)
+        let key = self.0.key(name);
+        let Some(file) = self.0.open_file(&file_name::of(&key), OFlag::O_RDONLY)? else { return Ok(None) };
+        let Some((record, label, reason)) = look(&file)? else { return Ok(None) };
+        let same = read_key(&file, &record)?.is_some_and(|found| found == key);
+        if same { self.0.holder(name, &file, &record, &label, &reason) } else { Ok(None) }
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Holder>> {
-        let own = self.site().settings().prefix();
         let mut holders = Vec::new();
-        for key in self.keys()? {
-            let Some(name) = key.strip_prefix(own).filter(|name| name.starts_with(prefix)) else { continue };
-            if let Ok(name) = Name::new(name) {
-                holders.extend(self.inspect(&name)?);
-            }
+        for file_name in self.0.file_names()? {
+            // A file that is not a record, or not readable, hides no other.
+            let Ok(Some(file)) = self.0.open_file(&file_name, OFlag::O_RDONLY) else { continue };
+            let Some((record, label, reason)) = look(&file)? else { continue };
+            let Some(key) = read_key(&file, &record)? else { continue };
+            let name = key.strip_prefix(self.0.site.settings().prefix());
+            let Some(name) = name.filter(|name| name.starts_with(prefix)) else { continue };
+            let Ok(name) = Name::new(name) else { continue };
+            holders.extend(self.0.holder(&name, &file, &record, &label, &reason)?);
         }
         holders.sort_by(|one, other| one.name().cmp(other.name()));
         Ok(holders)
     }
 
     fn force_release(&self, name: &Name, breaking: Breaking, reason: &str) -> Result<Option<Holder>> {
-        let Some(entry) = self.find(&self.key(name))? else { return Ok(None) };
-        let Some(mut locked) = entry.lock()? else { return Ok(None) };
-        let mut record = self.record(&entry, &locked)?;
-        let now = Moment::now();
-        if matches!(self.standing(&locked, &record, now), Standing::Free | Standing::Quarantined(_)) {
+        let Some(entry) = self.0.find(&self.0.key(name))? else { return Ok(None) };
+        let Some((inside, mut record)) = self.0.enter(&entry)? else { return Ok(None) };
+        // The entry's own description does not see the alive bytes that it has itself.
+        let standing = record.standing(Moment::now(), self.0.boot);
+        let held = match standing {
+            Standing::Held { alive: Some(seq), .. } => entry.is_alive(seq)?,
+            Standing::Held { alive: None, .. } => true,
+            _ => false,
+        };
+        if !held {
             return Ok(None);
         }
-        let seen = holder(name, &record, now);
+        let mut bytes = [0; KEY];
+        read_at(&entry.file, &mut bytes, 0)?;
+        let (label, before) = record.texts(&bytes).unwrap_or_default();
+        let seen = describe(name, &record, standing, &label, &before);
         record.fence = Fence::next(record.fence, Fence::ZERO, wall_micros());
-        // A name that is merely kept closed has nobody who could let go.
-        if breaking == Breaking::Now || record.owner.is_none() {
-            record.evicted = record.owner;
-            record.clear();
-        } else {
-            record.state = State::Broken;
-            record.reason = reason.into();
+        match breaking {
+            // A name that is merely kept taken has nobody who could acknowledge.
+            _ if record.owner.is_none() => record.free(),
+            Breaking::Now => record.state = State::Broken,
+            Breaking::Safe => record.state = State::Closed,
         }
-        locked.write_and_tell(record)?;
+        inside.write_described(&mut record, &label, reason)?;
+        drop(inside);
+        self.0.site.notify(&entry.key);
         Ok(Some(seen))
     }
 }
 
-impl Files {
-    fn key(&self, name: &Name) -> String {
-        [self.site().settings().prefix(), name.as_str()].concat()
+impl Store {
+    pub(crate) fn key(&self, name: &Name) -> String {
+        [self.site.settings().prefix(), name.as_str()].concat()
     }
 
-    fn describe(&self, name: &Name, entry: &Entry) -> Result<Option<Holder>> {
-        let record = entry.look()?.filter(|record| entry.is_taken(record, &self.folder().boot));
-        Ok(record.map(|record| holder(name, &record, Moment::now())))
-    }
-
-    /// The keys of all lock files in the folder, as the files themselves tell them.
-    pub(crate) fn keys(&self) -> Result<Vec<String>> {
-        let failed = |error| unavailable("the folder of lock files cannot be read", error).settled();
-        let mut keys = Vec::new();
-        for file in fs::read_dir(&self.folder().path).map_err(failed)? {
-            let path = file.map_err(failed)?.path();
-            if path.extension().is_none_or(|extension| extension != &EXTENSION[1..]) {
-                continue;
-            }
-            let Ok(Some(file)) = self.folder().open_path(&path, false) else { continue };
-            let Ok(about) = file.metadata() else { continue };
-            let Some(length) = usize::try_from(about.len()).ok().and_then(|size| size.checked_sub(SIZE))
-            else {
-                continue;
-            };
-            let mut key = vec![0; length.min(Name::MAX_LEN + 256)];
-            if file.read_exact_at(&mut key, SIZE as u64).is_ok()
-                && let Ok(key) = String::from_utf8(key)
-                && self.folder().path_of(&key) == path
-            {
-                keys.push(key);
-            }
+    /// The names of the files in the folder that may be records.
+    pub(crate) fn file_names(&self) -> Result<Vec<String>> {
+        let failed = |source| {
+            Error::unavailable("the folder cannot be read; check its owner and mode").with_source(source)
+        };
+        let mut names = Vec::new();
+        for file in std::fs::read_dir(&self.path).map_err(failed)? {
+            let name = file.map_err(failed)?.file_name();
+            names.extend(name.into_string().ok().filter(|name| file_name::is_record(name)));
         }
-        Ok(keys)
+        Ok(names)
+    }
+
+    fn holder(
+        &self,
+        name: &Name,
+        file: &File,
+        record: &Record,
+        label: &str,
+        reason: &str,
+    ) -> Result<Option<Holder>> {
+        let standing = record.standing(Moment::now(), self.boot);
+        let held = match standing {
+            // This description has no locks of its own, so it sees all others.
+            Standing::Held { alive: Some(seq), .. } => is_locked(file, Range::alive(seq))?,
+            Standing::Held { alive: None, .. } => true,
+            _ => false,
+        };
+        Ok(held.then(|| describe(name, record, standing, label, reason)))
     }
 }
 
-fn holder(name: &Name, record: &Record, now: Moment) -> Holder {
-    let remaining = (record.deadline != Moment::FAR).then(|| record.deadline.since(now));
-    let holder = Holder::new(name.clone(), record.fence, remaining).with_label(record.label.clone());
-    let holder = match UNIX_EPOCH.checked_add(Duration::from_micros(record.since_micros)) {
-        Some(since) => holder.with_since(since),
-        None => holder,
+fn describe(name: &Name, record: &Record, standing: Standing, label: &str, reason: &str) -> Holder {
+    let remaining = match standing {
+        Standing::Held { remaining, .. } => remaining,
+        _ => None,
     };
-    match record.state {
-        State::Broken => holder.with_breaking(record.reason.clone()),
-        _ => holder,
+    let since = UNIX_EPOCH.checked_add(Duration::from_micros(record.granted)).unwrap_or(UNIX_EPOCH);
+    let holder = Holder::new(name.clone(), record.fence, remaining).with_label(label).with_since(since);
+    if record.state == State::Closed { holder.with_breaking(reason) } else { holder }
+}
+
+/// Reads a record with its label and reason, without changing anything; `None` if there is none, or
+/// none that is whole.
+fn look(file: &File) -> Result<Option<(Record, String, String)>> {
+    for _ in 0..LOOKS {
+        if let Look::Whole(found) = look_once(file)? {
+            return Ok(found);
+        }
+        std::thread::yield_now();
     }
+    // It is torn, or written to without a pause. A read lock on byte 0 keeps writers out.
+    let entered = ofd::try_lock(file, Kind::Read, Range::RECORD).unwrap_or(false);
+    let found = look_once(file);
+    if entered {
+        ofd::unlock(file, Range::RECORD);
+    }
+    match found? {
+        Look::Whole(found) => Ok(found),
+        Look::Crossed => Ok(None),
+    }
+}
+
+enum Look {
+    Whole(Option<(Record, String, String)>),
+    Crossed,
+}
+
+fn look_once(file: &File) -> Result<Look> {
+    let mut bytes = [0; KEY];
+    let len = read_at(file, &mut bytes, 0)?;
+    Ok(match Parsed::read(&bytes[..len.min(HEADER)]) {
+        Parsed::Record(record) => match record.texts(&bytes) {
+            Some((label, reason)) => Look::Whole(Some((record, label, reason))),
+            None => Look::Crossed,
+        },
+        Parsed::Blank | Parsed::Foreign | Parsed::Newer(_) => Look::Whole(None),
+        Parsed::Torn => Look::Crossed,
+    })
 }

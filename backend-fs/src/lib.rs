@@ -1,61 +1,90 @@
 //! Locks in files, for the processes of one host.
 //!
-//! ```
+//! [`Files`] keeps one small record file for each lock in a folder, as a backend of `tenure`. A lock
+//! is free at once when its holder dies, however it dies; it is free when its lease ends if its
+//! holder hangs, unless it was taken as a session; and it is free after a reboot. Waiters sleep
+//! until the kernel tells that a record changed.
+//!
+//! ```no_run
 //! use tenure_core::Lock;
 //! use tenure_fs::Files;
 //!
-//! # let folder = tempfile::tempdir().unwrap();
-//! # let folder = folder.path();
-//! let store = Files::open(folder)?;
-//! let held = Lock::new(&store, "global").try_acquire()?;
-//! assert!(Lock::new(&store, "global").try_acquire().is_err_and(|error| error.is_contended()));
+//! let files = Files::user_default(tenure_core::Settings::default())?;
+//! let held = Lock::new(&files, "nightly report").acquire()?;
+//! // … alone on this host …
 //! held.release()?;
 //! # Ok::<(), tenure_core::Error>(())
 //! ```
 //!
-//! # What it guarantees
+//! [`Flock`] takes plain locks that the `flock` command understands.
 //!
-//! *Exclusive*: no two holders of a name at once, among all processes of the host that use the same
-//! folder, whatever fails: each grant has a lease on the host's suspend-aware clock, and is marked
-//! alive by a lock that the kernel takes away when the process ends.
+//! # How it works
 //!
-//! | what happens | what follows |
-//! |---|---|
-//! | the holder is killed | the lock is free at once, and waiters are woken |
-//! | the holder hangs or is stopped | the lock is free at the end of its lease |
-//! | the holder of a [session](tenure_core::Lock::session) hangs | it keeps the lock until it ends |
-//! | the host reboots | all locks are free |
-//! | a record is damaged | the name is closed for `max_ttl`, then free |
-//! | the disk is full | held locks can be renewed and released; new names cannot be locked |
-//! | somebody removes a lock file | its holder loses the lock at the next renewal; another may get it before |
+//! A record file is never removed while it is in use. Byte 0 is locked (`F_OFD_SETLK`) for the
+//! microseconds in which the record is read and changed; a byte far beyond the end, another one for
+//! each grant, is locked as long as the holder lives. The record says who holds the lock until when,
+//! on the clock that runs while the host sleeps, and of which boot.
 //!
-//! Fences survive all of these but the last, where the wall clock keeps them growing.
+//! # What to know
 //!
-//! Each held lock takes a file descriptor. Names leave a file of one block behind; [`Files::collect`]
-//! removes those that were not used for long, and runs by itself now and then.
-//!
-//! Linux only: other systems lack open-file-description locks or the boot clock, and are refused.
-//! Network file systems are refused unless told otherwise.
+//! * A lock that is held takes one open file of the process, and so does a lock that was used and
+//!   may be used again, for the first few hundred. A session takes two. At the limit an acquire is
+//!   `Unavailable`; raise it with `ulimit -n`.
+//! * A record takes a block of the disk, 4 KiB on most. [`Files::collect`] removes those of names
+//!   that are long unused; a store does that by itself now and then for names unused for a day.
+//! * Fences come from the record and the wall clock. They are not forced to the disk: after a power
+//!   cut they go on from the clock.
+//! * A child that was forked without `exec` shares the open files: when its parent dies, the lock is
+//!   free only with its lease, or when the child ends too.
+//! * Who can write in the folder can break every lock in it. A folder that others can write is
+//!   refused, and so are links, network file systems, and files that are not records.
+//! * Processes of one host in different containers exclude each other if they share the folder,
+//!   unless they were given different boot clocks (time namespaces).
+//! * On other systems than Linux everything compiles, and opening a store is refused.
 
 #![forbid(unsafe_code)]
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-compile_error!(
-    "tenure-fs needs Linux, for open-file-description locks and the boot clock; leave the feature `fs` of `tenure` out"
-);
-
+#[cfg(target_os = "linux")]
+mod advice;
+#[cfg(target_os = "linux")]
 mod backend;
+#[cfg(target_os = "linux")]
 mod collect;
+#[cfg(target_os = "linux")]
 mod config;
+#[cfg(target_os = "linux")]
 mod entry;
+#[cfg(target_os = "linux")]
+mod file_name;
+#[cfg(target_os = "linux")]
 mod flock;
+#[cfg(target_os = "linux")]
+mod floor;
+#[cfg(target_os = "linux")]
 mod grant;
+#[cfg(target_os = "linux")]
 mod inspect;
+#[cfg(target_os = "linux")]
+mod ofd;
+#[cfg(target_os = "linux")]
 mod record;
+#[cfg(target_os = "linux")]
+mod store;
+#[cfg(any(test, not(target_os = "linux")))]
+mod unsupported;
+#[cfg(target_os = "linux")]
+mod url;
+#[cfg(target_os = "linux")]
 mod watch;
 
-pub use backend::Files;
-pub use collect::Collected;
-pub use config::FilesBuilder;
-pub use flock::{Flock, FlockGrant};
-pub use grant::FileGrant;
+#[cfg(target_os = "linux")]
+pub use {
+    backend::Files,
+    collect::Collected,
+    config::Builder,
+    flock::{Flock, FlockGrant},
+    grant::FileGrant,
+};
+
+#[cfg(not(target_os = "linux"))]
+pub use unsupported::{Builder, Collected, FileGrant, Files, Flock, FlockGrant};

@@ -1,251 +1,323 @@
-//! What stands in a lock file, and what it means. No I/O.
+//! The record of a lock, as bytes and as rules: who holds it, and whether it is free. No I/O.
 //!
-//! The record fills one 512-byte sector, so that a disk writes it whole or not at all; the key
-//! follows. All numbers are little-endian.
+//! ```text
+//!   0  magic "tenure"   6  format version   8  seq          16  fence        24  owner token
+//!  40  boot id         56  deadline        64  granted at   72  process start
+//!  80  pid             84  flags           88  key length   92  label length 94  reason length
+//!  96  sum of the key 104  sum of label and reason         112  spare       120  sum of 0..120
+//! 128  label          384  reason         640  key
+//! ```
 //!
-//! | offset | bytes | what |
-//! |---|---|---|
-//! | 0 | 6 | `TENURE` |
-//! | 6 | 2 | format version, 1 |
-//! | 8 | 8 | number of the grant, whose alive byte is 2^40 plus this |
-//! | 16 | 8 | fence |
-//! | 24 | 16 | owner token, zero for nobody |
-//! | 40 | 8 | end of the lease, nanoseconds of `CLOCK_BOOTTIME`; all ones for a session |
-//! | 48 | 16 | boot id of the host |
-//! | 64 | 4 | process id of the holder, for people |
-//! | 68 | 1 | state |
-//! | 69 | 1 | bit 0: the grant outlives its process; bit 1: somebody waits to be told |
-//! | 70 | 2 + 2 | lengths of label and reason |
-//! | 76 | 8 | time of the grant, microseconds since 1970, for people |
-//! | 84 | 16 | owner whose lock was opened by force last |
-//! | 100 | 4 | length of the key, which begins at offset 512 |
-//! | 124 | 4 | CRC-32 of the record with these bytes zero |
-//! | 128 | 160 | label |
-//! | 288 | 224 | reason of a force release |
+//! Numbers are little endian. The deadline is in nanoseconds of the clock that starts at boot; the
+//! boot id says of which boot. The key is written once, before the header is; a grant rewrites
+//! header and label, a release the header alone.
 
 use std::time::Duration;
 
-use tenure_core::{Error, Fence, Moment, Owner, Result};
+use tenure_core::{Fence, Moment, Owner};
 
-/// The size of a record, and where the key begins.
-pub(crate) const SIZE: usize = 512;
+pub(crate) const HEADER: usize = 128;
+pub(crate) const LABEL: usize = 128;
+pub(crate) const REASON: usize = 384;
+pub(crate) const KEY: usize = 640;
+/// The longest label and the longest reason that are stored, in bytes.
+const TEXT: usize = 200;
 
-const MAGIC: &[u8; 6] = b"TENURE";
+const MAGIC: &[u8; 6] = b"tenure";
+/// The newest format that this code reads and the one that it writes.
 const VERSION: u16 = 1;
-const LABEL: std::ops::Range<usize> = 128..288;
-const REASON: std::ops::Range<usize> = 288..512;
+/// The deadline of what has no end of its own.
+const NEVER: u64 = u64::MAX;
 
-/// The host's boot, by its id.
-pub(crate) type Boot = [u8; 16];
+/// What the bytes at the start of a record file are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Parsed {
+    /// Nobody was ever granted anything: no bytes, or none but zeros.
+    Blank,
+    Record(Record),
+    /// A record once; cut short, half written, or scribbled on.
+    Torn,
+    /// A text, so certainly never a record: somebody else's file.
+    Foreign,
+    /// Written by a later release in a format that this one does not know.
+    Newer(u16),
+}
 
-/// A record, parsed.
+/// A record without its texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
+    /// The number of the grant, which names its alive byte.
     pub(crate) seq: u64,
     pub(crate) fence: Fence,
     pub(crate) owner: Option<Owner>,
-    /// [`Moment::FAR`] for a session.
-    pub(crate) deadline: Moment,
     pub(crate) boot: Boot,
-    pub(crate) pid: u32,
+    deadline: u64,
+    /// When it was granted, in microseconds since 1970.
+    pub(crate) granted: u64,
+    pub(crate) holder: Process,
     pub(crate) state: State,
+    /// Whether the grant outlives its process: the alive byte says nothing.
     pub(crate) detached: bool,
-    /// Whether somebody waits to be told when the lock may be free.
-    pub(crate) awaited: bool,
-    pub(crate) since_micros: u64,
-    pub(crate) evicted: Option<Owner>,
     pub(crate) key_len: u32,
-    pub(crate) label: Box<str>,
-    pub(crate) reason: Box<str>,
+    pub(crate) key_sum: u64,
+    pub(crate) label_len: u16,
+    pub(crate) reason_len: u16,
+    pub(crate) text_sum: u64,
+}
+
+/// One boot of one host.
+pub(crate) type Boot = [u8; 16];
+
+/// A process, told apart from a later one with the same id by its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    /// Ticks from boot to its start.
+    pub(crate) start: u64,
 }
 
 /// What became of the last grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Nobody has it.
-    Free = 0,
-    /// The owner has it.
-    Held = 1,
-    /// Released, but kept closed until the deadline.
-    Lingering = 2,
-    /// Force-released; the owner has not let go yet.
-    Broken = 3,
-    /// Found torn; closed until no lease from before can live.
-    Quarantined = 4,
-    /// Its file is being removed; whoever has it open opens the next one.
-    Retired = 5,
+    /// Held, or free if it has no owner.
+    Plain,
+    /// Released, and to stay taken until the deadline although nobody owns it.
+    Lingering,
+    /// What was here is unknown, so nothing is granted until the deadline.
+    Quarantined,
+    /// Taken away; closed until the owner acknowledges or is gone.
+    Closed,
+    /// Taken away and open; the owner is kept to tell it so.
+    Broken,
+    /// The file is being removed; who opened it must open it again by its path.
+    Retired,
 }
 
-/// What a record says about the lock at some moment.
+/// What a record says about the next grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// Whoever asks may have it.
     Free,
-    /// Taken for this long, whatever becomes of the holder; `None` for a session.
-    Taken(Option<Duration>),
-    /// Taken, unless the holder's alive byte is unlocked.
-    TakenIfAlive(Option<Duration>),
-    /// Nobody may have it for this long.
+    /// Somebody's, for this long at most; until the alive byte of this number is unlocked as well,
+    /// if there is one to look at.
+    Held {
+        remaining: Option<Duration>,
+        alive: Option<u64>,
+    },
     Quarantined(Duration),
+    Retired,
 }
 
-/// Why bytes are no record.
+/// The life that a grant is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unreadable {
-    /// Nothing was ever written.
-    Empty,
-    /// Half-written or damaged.
-    Torn,
-    /// Written by a later version of the format.
-    Newer(u16),
+pub(crate) enum Life {
+    Until(Moment),
+    Session,
 }
 
 impl Record {
-    /// The record of a file in which nothing was granted yet.
-    pub(crate) fn new(key: &str, fence: Fence, boot: Boot) -> Self {
+    /// A record that nobody holds, for a new file.
+    pub(crate) fn new(key: &str, fence: Fence) -> Self {
         Self {
             seq: 0,
             fence,
             owner: None,
-            deadline: Moment::from_nanos(0),
-            boot,
-            pid: 0,
-            state: State::Free,
+            boot: [0; 16],
+            deadline: 0,
+            granted: 0,
+            holder: Process::default(),
+            state: State::Plain,
             detached: false,
-            awaited: false,
-            since_micros: 0,
-            evicted: None,
             key_len: u32::try_from(key.len()).unwrap_or(u32::MAX),
-            label: "".into(),
-            reason: "".into(),
+            key_sum: sum(key.as_bytes()),
+            label_len: 0,
+            reason_len: 0,
+            text_sum: sum(b""),
         }
     }
 
-    /// What the record says at `now`, in this boot of the host.
-    pub(crate) fn standing(&self, now: Moment, boot: &Boot) -> Standing {
-        let ended = matches!(self.state, State::Free | State::Retired);
-        if ended || self.boot != *boot || self.deadline <= now {
+    /// What this record says at `now` of the boot `boot`.
+    pub(crate) fn standing(&self, now: Moment, boot: Boot) -> Standing {
+        if self.state == State::Retired {
+            return Standing::Retired;
+        }
+        let remaining = match self.deadline {
+            NEVER => None,
+            until => Some(Moment::from_nanos(until).since(now)),
+        };
+        // Whoever held it ended with the host.
+        if self.boot != boot || remaining == Some(Duration::ZERO) {
             return Standing::Free;
         }
-        let left = (self.deadline != Moment::FAR).then(|| self.deadline.since(now));
-        match self.state {
-            State::Held | State::Broken if !self.detached => Standing::TakenIfAlive(left),
-            State::Quarantined => Standing::Quarantined(left.unwrap_or_default()),
-            _ => Standing::Taken(left),
+        match (self.state, remaining) {
+            (State::Quarantined, Some(remaining)) => Standing::Quarantined(remaining),
+            (State::Lingering, Some(_)) => Standing::Held { remaining, alive: None },
+            (State::Plain | State::Closed, _) if self.owner.is_some() => {
+                Standing::Held { remaining, alive: (!self.detached).then_some(self.seq) }
+            }
+            _ => Standing::Free,
         }
     }
 
-    /// Whether this owner's grant stands at `now`.
-    pub(crate) fn is_held_by(&self, owner: Owner, now: Moment, boot: &Boot) -> bool {
-        let stands = self.standing(now, boot) != Standing::Free;
-        self.state == State::Held && self.owner == Some(owner) && stands
+    /// Whether the grant has no end of its own.
+    pub(crate) fn is_session(&self) -> bool {
+        self.deadline == NEVER
     }
 
-    /// Whether this owner lost the lock by force.
-    pub(crate) fn was_forced(&self, owner: Owner) -> bool {
-        self.evicted == Some(owner) || (self.state == State::Broken && self.owner == Some(owner))
+    /// Gives the lock away: the next number, the next fence, a new life.
+    pub(crate) fn grant(&mut self, owner: Owner, fence: Fence, life: Life, boot: Boot) {
+        self.seq = self.seq.saturating_add(1);
+        self.fence = fence;
+        self.owner = Some(owner);
+        self.state = State::Plain;
+        self.reason_len = 0;
+        self.live(life, boot);
     }
 
-    /// Ends the last grant.
-    pub(crate) fn clear(&mut self) {
-        self.state = State::Free;
+    /// Sets the life of what is held.
+    pub(crate) fn live(&mut self, life: Life, boot: Boot) {
+        self.boot = boot;
+        self.deadline = match life {
+            Life::Until(end) => end.as_nanos().min(NEVER - 1),
+            Life::Session => NEVER,
+        };
+    }
+
+    /// Ends the grant.
+    pub(crate) fn free(&mut self) {
         self.owner = None;
-        self.deadline = Moment::from_nanos(0);
-        self.detached = false;
-        self.reason = "".into();
+        self.state = State::Plain;
+        self.deadline = 0;
     }
 
-    pub(crate) fn to_bytes(&self) -> [u8; SIZE] {
-        let mut bytes = [0; SIZE];
+    /// Leaves the name taken until `end`, and nobody's.
+    pub(crate) fn close_until(&mut self, end: Moment, state: State, boot: Boot) {
+        self.owner = None;
+        self.state = state;
+        self.live(Life::Until(end), boot);
+    }
+
+    /// Sets label and reason, cut to what is stored of them, and returns these.
+    pub(crate) fn describe<'t>(&mut self, label: &'t str, reason: &'t str) -> (&'t str, &'t str) {
+        let (label, reason) = (cut(label), cut(reason));
+        self.label_len = u16::try_from(label.len()).unwrap_or(0);
+        self.reason_len = u16::try_from(reason.len()).unwrap_or(0);
+        self.text_sum = text_sum(label.as_bytes(), reason.as_bytes());
+        (label, reason)
+    }
+
+    /// Reads label and reason from the bytes of a whole record; `None` if they are not this
+    /// record's, as in a look that crossed a write.
+    pub(crate) fn texts(&self, bytes: &[u8]) -> Option<(String, String)> {
+        let label = bytes.get(LABEL..LABEL + usize::from(self.label_len))?;
+        let reason = bytes.get(REASON..REASON + usize::from(self.reason_len))?;
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        (text_sum(label, reason) == self.text_sum).then(|| (text(label), text(reason)))
+    }
+
+    pub(crate) fn encode(&self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
-        let (label, reason) = (fitting(&self.label, LABEL.len()), fitting(&self.reason, REASON.len()));
         put(0, MAGIC);
         put(6, &VERSION.to_le_bytes());
         put(8, &self.seq.to_le_bytes());
         put(16, &self.fence.get().to_le_bytes());
         put(24, &self.owner.map_or([0; 16], Owner::to_bytes));
-        put(40, &self.deadline.as_nanos().to_le_bytes());
-        put(48, &self.boot);
-        put(64, &self.pid.to_le_bytes());
-        put(68, &[self.state as u8, u8::from(self.detached) | u8::from(self.awaited) << 1]);
-        put(70, &short(label.len()));
-        put(72, &short(reason.len()));
-        put(76, &self.since_micros.to_le_bytes());
-        put(84, &self.evicted.map_or([0; 16], Owner::to_bytes));
-        put(100, &self.key_len.to_le_bytes());
-        put(LABEL.start, label.as_bytes());
-        put(REASON.start, reason.as_bytes());
-        let crc = crc32fast::hash(&bytes);
-        bytes[124..128].copy_from_slice(&crc.to_le_bytes());
+        put(40, &self.boot);
+        put(56, &self.deadline.to_le_bytes());
+        put(64, &self.granted.to_le_bytes());
+        put(72, &self.holder.start.to_le_bytes());
+        put(80, &self.holder.pid.to_le_bytes());
+        let flags = u32::from(self.state.code()) | u32::from(self.detached) << 8;
+        put(84, &flags.to_le_bytes());
+        put(88, &self.key_len.to_le_bytes());
+        put(92, &self.label_len.to_le_bytes());
+        put(94, &self.reason_len.to_le_bytes());
+        put(96, &self.key_sum.to_le_bytes());
+        put(104, &self.text_sum.to_le_bytes());
+        let sum = sum(&bytes[..120]);
+        bytes[120..].copy_from_slice(&sum.to_le_bytes());
         bytes
     }
+}
 
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
+impl Parsed {
+    /// Reads a header from as many bytes as the file had.
+    pub(crate) fn read(bytes: &[u8]) -> Self {
         if bytes.iter().all(|byte| *byte == 0) {
-            return Err(Unreadable::Empty);
+            return Self::Blank;
         }
-        let Ok(bytes) = <&[u8; SIZE]>::try_from(bytes) else { return Err(Unreadable::Torn) };
-        let mut zeroed = *bytes;
-        zeroed[124..128].fill(0);
-        if bytes[..6] != *MAGIC || u32::from_le_bytes(array(bytes, 124)) != crc32fast::hash(&zeroed) {
-            return Err(Unreadable::Torn);
+        if !bytes.starts_with(MAGIC) {
+            let text = std::str::from_utf8(bytes).is_ok_and(|text| !text.contains('\0'));
+            return if text { Self::Foreign } else { Self::Torn };
         }
-        match u16::from_le_bytes(array(bytes, 6)) {
-            VERSION => {}
-            0 => return Err(Unreadable::Torn),
-            newer => return Err(Unreadable::Newer(newer)),
+        let Some(header) = bytes.first_chunk::<HEADER>() else { return Self::Torn };
+        let version = u16::from_le_bytes(part(header, 6));
+        if version > VERSION {
+            return Self::Newer(version);
         }
-        let text = |range: std::ops::Range<usize>, length_at: usize| {
-            let length = usize::from(u16::from_le_bytes(array(bytes, length_at))).min(range.len());
-            String::from_utf8_lossy(&bytes[range.start..range.start + length]).into_owned().into_boxed_str()
-        };
-        Ok(Self {
-            seq: u64::from_le_bytes(array(bytes, 8)),
-            fence: Fence::new(u64::from_le_bytes(array(bytes, 16))),
-            owner: Owner::from_bytes(array(bytes, 24)),
-            deadline: Moment::from_nanos(u64::from_le_bytes(array(bytes, 40))),
-            boot: array(bytes, 48),
-            pid: u32::from_le_bytes(array(bytes, 64)),
-            state: State::from_byte(bytes[68]).ok_or(Unreadable::Torn)?,
-            detached: bytes[69] & 1 != 0,
-            awaited: bytes[69] & 2 != 0,
-            since_micros: u64::from_le_bytes(array(bytes, 76)),
-            evicted: Owner::from_bytes(array(bytes, 84)),
-            key_len: u32::from_le_bytes(array(bytes, 100)),
-            label: text(LABEL, 70),
-            reason: text(REASON, 72),
-        })
+        let number = |at| u64::from_le_bytes(part(header, at));
+        let flags = u32::from_le_bytes(part(header, 84));
+        let state = State::from_code(part::<1>(header, 84)[0]);
+        match state {
+            Some(state) if version == VERSION && number(120) == sum(&header[..120]) => Self::Record(Record {
+                seq: number(8),
+                fence: Fence::new(number(16)),
+                owner: Owner::from_bytes(part(header, 24)),
+                boot: part(header, 40),
+                deadline: number(56),
+                granted: number(64),
+                holder: Process { start: number(72), pid: u32::from_le_bytes(part(header, 80)) },
+                state,
+                detached: flags >> 8 & 1 == 1,
+                key_len: u32::from_le_bytes(part(header, 88)),
+                label_len: u16::from_le_bytes(part(header, 92)),
+                reason_len: u16::from_le_bytes(part(header, 94)),
+                key_sum: number(96),
+                text_sum: number(104),
+            }),
+            _ => Self::Torn,
+        }
     }
 }
 
 impl State {
-    fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Free, Self::Held, Self::Lingering, Self::Broken, Self::Quarantined, Self::Retired]
-            .into_iter()
-            .find(|state| *state as u8 == byte)
+    const ALL: [Self; 6] =
+        [Self::Plain, Self::Lingering, Self::Quarantined, Self::Closed, Self::Broken, Self::Retired];
+
+    fn code(self) -> u8 {
+        Self::ALL.iter().position(|state| *state == self).map_or(0, |index| index as u8)
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
     }
 }
 
-impl Unreadable {
-    /// The error for a record that a later version wrote.
-    pub(crate) fn newer(version: u16) -> Error {
-        Error::misconfigured(format!(
-            "the lock file has format version {version}, this build knows version {VERSION}; update this program"
-        ))
-    }
+/// A sum that tells a torn write, not a forger.
+pub(crate) fn sum(bytes: &[u8]) -> u64 {
+    let mix = |hash: u64, word: u64| {
+        let mixed = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ mixed >> 29
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let hash = words.iter().fold(0x7465_6e75_7265_6673, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    mix(mix(hash, u64::from_le_bytes(last)), bytes.len() as u64)
 }
 
-/// As much of a text as fits, cut between characters.
-fn fitting(text: &str, room: usize) -> &str {
-    &text[..text.floor_char_boundary(room)]
+fn text_sum(label: &[u8], reason: &[u8]) -> u64 {
+    sum(label) ^ sum(reason).rotate_left(1)
 }
 
-fn short(length: usize) -> [u8; 2] {
-    u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes()
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT)]
 }
 
-fn array<const N: usize>(bytes: &[u8; SIZE], at: usize) -> [u8; N] {
-    bytes[at..at + N].try_into().expect("the offsets of the format lie inside the record")
+fn part<const N: usize>(header: &[u8; HEADER], at: usize) -> [u8; N] {
+    let mut part = [0; N];
+    part.copy_from_slice(&header[at..at + N]);
+    part
 }
 
 #[cfg(test)]
@@ -254,86 +326,104 @@ mod tests {
     use proptest::prelude::*;
 
     const BOOT: Boot = [7; 16];
-    const NOW: Moment = Moment::from_nanos(1_000_000);
 
-    fn held(owner: Owner, deadline: Moment) -> Record {
-        Record {
-            seq: 3,
-            owner: Some(owner),
-            deadline,
-            state: State::Held,
-            label: "host/1".into(),
-            ..Record::new("key", Fence::new(9), BOOT)
+    fn held(deadline: u64) -> Record {
+        let mut record = Record::new("a key", Fence::new(41));
+        let life = if deadline == NEVER { Life::Session } else { Life::Until(Moment::from_nanos(deadline)) };
+        record.grant(Owner::random(), Fence::new(42), life, BOOT);
+        record
+    }
+
+    #[test]
+    fn a_reboot_voids_what_was_held() {
+        let now = Moment::from_nanos(5);
+        for mut record in [held(1000), held(NEVER)] {
+            assert!(matches!(record.standing(now, BOOT), Standing::Held { alive: Some(1), .. }));
+            assert_eq!(record.standing(now, [8; 16]), Standing::Free);
+            record.detached = true;
+            assert!(matches!(record.standing(now, BOOT), Standing::Held { alive: None, .. }));
         }
     }
 
     #[test]
-    fn a_record_survives_its_bytes() {
-        let record = Record { reason: "\u{e9}".repeat(112).into(), ..held(Owner::random(), Moment::FAR) };
-        assert_eq!(Record::from_bytes(&record.to_bytes()), Ok(record));
+    fn a_lease_ends_at_its_deadline_and_not_before() {
+        let record = held(1000);
+        let remaining = |now| match record.standing(Moment::from_nanos(now), BOOT) {
+            Standing::Held { remaining, .. } => remaining,
+            _ => None,
+        };
+        assert_eq!(remaining(999), Some(Duration::from_nanos(1)));
+        assert_eq!(record.standing(Moment::from_nanos(1000), BOOT), Standing::Free);
     }
 
     #[test]
-    fn long_texts_are_cut_between_characters() {
-        let record = Record { label: "\u{20ac}".repeat(100).into(), ..Record::new("k", Fence::ZERO, BOOT) };
-        let read = Record::from_bytes(&record.to_bytes()).unwrap();
-        assert_eq!(&*read.label, "\u{20ac}".repeat(53));
+    fn the_longest_lease_is_no_session() {
+        let mut record = held(1000);
+        record.live(Life::Until(Moment::FAR), BOOT);
+        assert!(!record.is_session());
     }
 
     #[test]
-    fn a_lease_ends_with_its_time_its_boot_or_its_release() {
-        let owner = Owner::random();
-        let mut record = held(owner, NOW + Duration::from_nanos(1));
-        let left = Some(Duration::from_nanos(1));
-        assert_eq!(record.standing(NOW, &BOOT), Standing::TakenIfAlive(left));
-        assert!(record.is_held_by(owner, NOW, &BOOT) && !record.is_held_by(Owner::random(), NOW, &BOOT));
-        assert_eq!(record.standing(NOW + Duration::from_nanos(1), &BOOT), Standing::Free);
-        assert_eq!(record.standing(NOW, &[8; 16]), Standing::Free);
-        record.detached = true;
-        assert_eq!(record.standing(NOW, &BOOT), Standing::Taken(left));
-        record.clear();
-        assert_eq!(record.standing(NOW, &BOOT), Standing::Free);
-        assert!(!record.is_held_by(owner, NOW, &BOOT));
-    }
-
-    #[test]
-    fn a_newer_format_is_told_apart_from_damage() {
-        let mut bytes = held(Owner::random(), Moment::FAR).to_bytes();
+    fn a_text_file_is_foreign_and_a_newer_format_is_told() {
+        assert_eq!(Parsed::read(b"# This file is generated\n"), Parsed::Foreign);
+        assert_eq!(Parsed::read(&[0; 640]), Parsed::Blank);
+        assert_eq!(Parsed::read(b""), Parsed::Blank);
+        let mut bytes = held(1).encode();
         bytes[6] = 2;
-        bytes[124..128].fill(0);
-        let crc = crc32fast::hash(&bytes);
-        bytes[124..128].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(Record::from_bytes(&bytes), Err(Unreadable::Newer(2)));
+        assert_eq!(Parsed::read(&bytes), Parsed::Newer(2));
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters_and_belong_to_their_record() {
+        let mut record = held(1);
+        let long = "\u{e9}".repeat(300);
+        let (label, reason) = record.describe(&long, "why");
+        let mut bytes = vec![0; KEY];
+        bytes[LABEL..LABEL + label.len()].copy_from_slice(label.as_bytes());
+        bytes[REASON..REASON + 3].copy_from_slice(reason.as_bytes());
+        assert_eq!(record.texts(&bytes), Some(("\u{e9}".repeat(100), "why".into())));
+        bytes[LABEL] ^= 1;
+        assert_eq!(record.texts(&bytes), None);
+        assert_eq!(record.texts(&bytes[..LABEL]), None);
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let read = Record::from_bytes(&bytes);
-            prop_assert!(read.is_err());
+        fn a_record_survives_its_bytes(
+            numbers: [u64; 6], owner: [u8; 16], boot: Boot, state in 0..6_usize, detached: bool, pid: u32,
+        ) {
+            let record = Record {
+                seq: numbers[0], fence: Fence::new(numbers[1]), owner: Owner::from_bytes(owner), boot,
+                deadline: numbers[2], granted: numbers[3], holder: Process { pid, start: numbers[4] },
+                state: State::ALL[state], detached, key_len: pid, key_sum: numbers[5],
+                label_len: 3, reason_len: 4, text_sum: numbers[0],
+            };
+            prop_assert_eq!(Parsed::read(&record.encode()), Parsed::Record(record));
         }
 
         #[test]
-        fn a_torn_record_is_never_taken_for_a_whole_one(cut in 1..SIZE, junk: u8) {
-            let (before, after) = (held(Owner::random(), Moment::FAR), held(Owner::random(), NOW));
-            let (before, mut bytes) = (before.to_bytes(), after.to_bytes());
-            bytes[cut..].copy_from_slice(&before[cut..]);
-            let whole = bytes == before || bytes == after.to_bytes();
-            prop_assert!(whole || Record::from_bytes(&bytes) == Err(Unreadable::Torn));
-            let mut bytes = after.to_bytes();
-            bytes[cut] ^= junk;
-            prop_assert_eq!(Record::from_bytes(&bytes).is_ok(), junk == 0);
-        }
-
-        #[test]
-        fn hostile_fields_with_a_good_checksum_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), SIZE)) {
-            bytes[..8].copy_from_slice(b"TENURE\x01\x00");
-            bytes[124..128].fill(0);
-            let crc = crc32fast::hash(&bytes);
-            bytes[124..128].copy_from_slice(&crc.to_le_bytes());
-            if let Ok(record) = Record::from_bytes(&bytes) {
-                let _ = (record.standing(NOW, &BOOT), record.to_bytes());
+        fn hostile_bytes_are_never_a_record(bytes in proptest::collection::vec(any::<u8>(), 0..300), magic: bool) {
+            let mut bytes = bytes;
+            if magic && bytes.len() > 8 {
+                bytes[..8].copy_from_slice(b"tenure\x01\0");
             }
+            prop_assert!(!matches!(Parsed::read(&bytes), Parsed::Record(_)));
+        }
+
+        #[test]
+        fn a_flipped_bit_or_a_cut_is_torn(at in 64..HEADER * 8, cut in 1..HEADER) {
+            let mut bytes = held(1000).encode();
+            prop_assert!(matches!(Parsed::read(&bytes[..cut]), Parsed::Torn | Parsed::Foreign));
+            bytes[at / 8] ^= 1 << (at % 8);
+            prop_assert_eq!(Parsed::read(&bytes), Parsed::Torn);
+        }
+
+        #[test]
+        fn half_of_one_write_and_half_of_another_is_torn(cut in 9..HEADER) {
+            let (old, new) = (held(1000).encode(), held(2000).encode());
+            let mixed = [&new[..cut], &old[cut..]].concat();
+            prop_assume!(mixed != new && mixed != old);
+            prop_assert_eq!(Parsed::read(&mixed), Parsed::Torn);
         }
     }
 }

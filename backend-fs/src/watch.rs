@@ -1,179 +1,250 @@
-//! Waking waiters: one inotify instance and one thread per store and process.
+//! Waking waiters: one inotify descriptor and one thread for all files of a store that this process
+//! waits for.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::io::{PipeReader, PipeWriter, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
-use tenure_core::{Moment, Site, Watch};
+use tenure_core::{Moment, Result};
 
 use crate::entry::Entry;
-use crate::record::Boot;
+use crate::record::{Boot, Parsed, Standing};
+use crate::store::Store;
 
-/// Listens to the lock files that this process waits for.
-pub(crate) struct Watcher {
-    inotify: Inotify,
-    watched: Mutex<Watched>,
-    quit: EventFd,
-    boot: Boot,
-    site: Site,
+/// The listener of one process; ends when dropped.
+pub(crate) struct Listener {
+    watcher: Arc<Watcher>,
+    stop: PipeWriter,
     pid: u32,
 }
 
-type Watched = HashMap<WatchDescriptor, (Arc<Entry>, usize)>;
-
-/// A release touches the file if somebody waits; the end of a process closes it.
-const EVENTS: AddWatchFlags = AddWatchFlags::IN_ATTRIB
-    .union(AddWatchFlags::IN_CLOSE_WRITE)
-    .union(AddWatchFlags::IN_CLOSE_NOWRITE)
-    .union(AddWatchFlags::IN_DELETE_SELF);
-
-/// The kernel tells that a file is closed a moment before it takes its locks away: looks again
-/// after these times.
-const AFTER_CLOSE: [Duration; 3] =
-    [Duration::from_micros(200), Duration::from_millis(2), Duration::from_millis(20)];
-
-impl Watcher {
-    pub(crate) fn start(boot: Boot, site: &Site) -> nix::Result<Arc<Self>> {
-        let watcher = Arc::new(Self {
-            inotify: Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?,
-            watched: Mutex::default(),
-            quit: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
-            boot,
-            site: site.clone(),
-            pid: std::process::id(),
-        });
-        let listener = Arc::downgrade(&watcher);
-        let inotify = watcher.inotify.as_fd().try_clone_to_owned().map_err(|_| nix::errno::Errno::EMFILE)?;
-        let quit = watcher.quit.as_fd().try_clone_to_owned().map_err(|_| nix::errno::Errno::EMFILE)?;
-        thread::Builder::new()
-            .name("tenure-files".into())
-            .spawn(move || listen(&listener, &inotify, &quit))
-            .map_err(|_| nix::errno::Errno::EAGAIN)?;
-        Ok(watcher)
-    }
-
-    /// Whether it belongs to the parent of a fork.
-    pub(crate) fn is_foreign(&self) -> bool {
-        self.pid != std::process::id()
-    }
-
-    fn watched(&self) -> MutexGuard<'_, Watched> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Tells the waiters of a file if its lock may be free; true if it is taken.
-    fn tell(&self, entry: &Entry) -> bool {
-        let record = entry.look().ok().flatten();
-        let taken = record.is_some_and(|record| entry.is_taken(&record, &self.boot));
-        if !taken {
-            self.site.notify(entry.key());
-        }
-        taken
-    }
-
-    /// Reads what happened; the files that may have been closed by a dying holder.
-    fn hear(&self) -> Vec<Arc<Entry>> {
-        let mut taken = Vec::new();
-        let mut events = Vec::new();
-        while let Ok(more) = self.inotify.read_events() {
-            events.extend(more);
-        }
-        let mut seen = Vec::new();
-        for event in events {
-            if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-                self.site.notify_all();
-            }
-            let Some((entry, _)) = self.watched().get(&event.wd).cloned() else { continue };
-            if !event.mask.intersects(AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_CLOSE_NOWRITE) {
-                self.site.notify(entry.key());
-            } else if !seen.contains(&event.wd) {
-                seen.push(event.wd);
-                if self.tell(&entry) {
-                    taken.push(entry);
-                }
-            }
-        }
-        taken
-    }
+/// What the listener listens to.
+pub(crate) struct Watcher {
+    inotify: Inotify,
+    names: Mutex<Names>,
 }
 
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        let _ = self.quit.write(1);
-    }
+#[derive(Default)]
+struct Names {
+    by_key: HashMap<Box<str>, Watched>,
+    by_descriptor: HashMap<WatchDescriptor, Box<str>>,
 }
 
-/// Registers a file; the promise ends when the last one who waits for it drops it. `None` if the
-/// system has no more watches.
-pub(crate) fn arm(watcher: &Arc<Watcher>, entry: Arc<Entry>) -> Option<Watch> {
-    // By way of /proc it is this very file, whatever its path names now.
-    let path = format!("/proc/self/fd/{}", entry.file().as_fd().as_raw_fd());
-    let mut watched = watcher.watched();
-    let descriptor = watcher.inotify.add_watch(path.as_str(), EVENTS).ok()?;
-    entry.watch(true);
-    watched.entry(descriptor).or_insert((entry, 0)).1 += 1;
-    drop(watched);
-    Some(Watch::armed(Registration { watcher: watcher.clone(), descriptor }))
+struct Watched {
+    descriptor: WatchDescriptor,
+    entry: Arc<Entry>,
+    registrations: u32,
 }
 
+/// One promise to notify; ends when dropped, without waiting for anything.
 struct Registration {
     watcher: Arc<Watcher>,
-    descriptor: WatchDescriptor,
+    key: Box<str>,
+}
+
+/// How often a holder whose file was closed is looked at again: the event comes before the kernel
+/// has taken its byte locks away.
+const LOOKS: [u64; 4] = [1, 2, 8, 32];
+
+impl Listener {
+    /// Starts listening; `None` where the limits of inotify or of threads are reached.
+    pub(crate) fn start(store: &Arc<Store>) -> Option<Self> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
+        let (stopped, stop) = std::io::pipe().ok()?;
+        let watcher = Arc::new(Watcher { inotify, names: Mutex::default() });
+        let listening = Listening { store: Arc::downgrade(store), watcher: watcher.clone(), stopped };
+        let thread = std::thread::Builder::new().name("tenure-fs-watch".into());
+        thread.spawn(move || listening.run()).ok()?;
+        Some(Self { watcher, stop, pid: std::process::id() })
+    }
+
+    /// Registers interest in a file; `None` where the limit of watches is reached.
+    pub(crate) fn register(&self, entry: &Arc<Entry>) -> Option<impl Send + Sync + 'static> {
+        let mut names = self.watcher.names();
+        let known = names.by_key.get_mut(&entry.key).filter(|watched| !watched.entry.is_retired());
+        match known {
+            Some(watched) => watched.registrations += 1,
+            None => {
+                let before = names.by_key.get(&entry.key).map_or(0, |watched| watched.registrations);
+                self.watcher.add(&mut names, entry, before + 1).ok()?;
+            }
+        }
+        Some(Registration { watcher: self.watcher.clone(), key: entry.key.clone() })
+    }
+}
+
+impl Listener {
+    /// Goes on with the file that takes the place of a removed one, if anybody waits for it.
+    pub(crate) fn follow(&self, entry: &Arc<Entry>) {
+        let mut names = self.watcher.names();
+        if let Some(watched) =
+            names.by_key.get(&entry.key).filter(|watched| !Arc::ptr_eq(&watched.entry, entry))
+        {
+            let registrations = watched.registrations;
+            // Without a watch the waiters still look now and then.
+            let _ = self.watcher.add(&mut names, entry, registrations);
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // A forked child's copy of the pipe leads to the parent's thread.
+        if self.pid == std::process::id() {
+            let _ = self.stop.write_all(&[0]);
+        }
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("pid", &self.pid).finish_non_exhaustive()
+    }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut watched = self.watcher.watched();
-        let Some((entry, count)) = watched.get_mut(&self.descriptor) else { return };
-        entry.watch(false);
-        *count -= 1;
-        if *count == 0 {
-            let gone = watched.remove(&self.descriptor);
-            let _ = self.watcher.inotify.rm_watch(self.descriptor);
-            drop(watched);
-            // Perhaps the last to use the file, which is closed outside the mutex.
-            drop(gone);
+        let mut names = self.watcher.names();
+        let Some(watched) = names.by_key.get_mut(&self.key) else { return };
+        watched.registrations -= 1;
+        if watched.registrations == 0
+            && let Some(watched) = names.by_key.remove(&self.key)
+        {
+            names.by_descriptor.remove(&watched.descriptor);
+            let _ = self.watcher.inotify.rm_watch(watched.descriptor);
         }
     }
 }
 
-/// The listener's thread: ends with the watcher.
-fn listen(watcher: &Weak<Watcher>, inotify: &impl AsFd, quit: &impl AsFd) {
-    // Files that are looked at again, when, and how often they were.
-    let mut again: Vec<(Arc<Entry>, Moment, usize)> = Vec::new();
-    loop {
-        let now = Moment::now();
-        let timeout = again.iter().map(|(_, at, _)| at.since(now)).min().map_or(PollTimeout::NONE, |wait| {
-            // Rounded up to whole milliseconds: rather late once than early often.
-            PollTimeout::try_from(wait + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
-        });
-        let mut fds =
-            [PollFd::new(inotify.as_fd(), PollFlags::POLLIN), PollFd::new(quit.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut fds, timeout);
-        let Some(watcher) = watcher.upgrade() else { return };
-        for entry in watcher.hear() {
-            if !again.iter().any(|(other, ..)| Arc::ptr_eq(other, &entry)) {
-                again.push((entry, Moment::now() + AFTER_CLOSE[0], 0));
+impl Watcher {
+    fn add(&self, names: &mut Names, entry: &Arc<Entry>, registrations: u32) -> nix::Result<()> {
+        // By its descriptor, so that it is this very file, whatever has its name now.
+        let path = format!("/proc/self/fd/{}", entry.file.as_raw_fd());
+        let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE | AddWatchFlags::IN_DELETE_SELF;
+        let descriptor = self.inotify.add_watch(path.as_str(), events)?;
+        let watched = Watched { descriptor, entry: entry.clone(), registrations };
+        if let Some(before) = names.by_key.insert(entry.key.clone(), watched)
+            && before.descriptor != descriptor
+        {
+            names.by_descriptor.remove(&before.descriptor);
+            let _ = self.inotify.rm_watch(before.descriptor);
+        }
+        names.by_descriptor.insert(descriptor, entry.key.clone());
+        Ok(())
+    }
+
+    fn entry(&self, key: &str) -> Option<Arc<Entry>> {
+        self.names().by_key.get(key).map(|watched| watched.entry.clone())
+    }
+
+    fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The thread.
+struct Listening {
+    store: Weak<Store>,
+    watcher: Arc<Watcher>,
+    stopped: PipeReader,
+}
+
+/// What a look from outside says.
+enum Seen {
+    Taken,
+    /// Taken by one that a byte lock says is alive.
+    Alive,
+    MayBeFree,
+    Removed,
+}
+
+impl Listening {
+    fn run(self) {
+        // Keys to look at again, and how often they were looked at.
+        let mut again: HashMap<Box<str>, usize> = HashMap::new();
+        loop {
+            let wait = again.values().filter_map(|looks| LOOKS.get(*looks)).min();
+            let timeout = wait.map_or(PollTimeout::NONE, |millis| {
+                PollTimeout::try_from(Duration::from_millis(*millis)).unwrap_or(PollTimeout::ZERO)
+            });
+            let mut ready = [
+                PollFd::new(self.watcher.inotify.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.stopped.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut ready, timeout) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(_) => return,
+            }
+            if ready[1].any().unwrap_or(true) {
+                return;
+            }
+            let Some(store) = self.store.upgrade() else { return };
+            if ready[0].any().unwrap_or(false) {
+                self.read(&store, &mut again);
+            } else {
+                again.retain(|key, looks| {
+                    *looks += 1;
+                    self.look(&store, key, *looks < LOOKS.len())
+                });
             }
         }
-        let now = Moment::now();
-        again.retain_mut(|(entry, at, looked)| {
-            if *at > now {
-                return true;
-            }
-            *looked += 1;
-            if !watcher.tell(entry) {
-                return false;
-            }
-            AFTER_CLOSE.get(*looked).is_some_and(|pause| {
-                *at = now + *pause;
-                true
-            })
-        });
     }
+
+    fn read(&self, store: &Arc<Store>, again: &mut HashMap<Box<str>, usize>) {
+        let Ok(events) = self.watcher.inotify.read_events() else { return };
+        for event in events {
+            if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+                store.site.notify_all();
+                continue;
+            }
+            let Some(key) = self.watcher.names().by_descriptor.get(&event.wd).cloned() else { continue };
+            let closed = event.mask.intersects(AddWatchFlags::IN_CLOSE);
+            if self.look(store, &key, closed) {
+                again.insert(key, 0);
+            }
+        }
+    }
+
+    /// Looks at a record and notifies if it may be free; true if it must be looked at again,
+    /// because a holder may be about to die.
+    fn look(&self, store: &Arc<Store>, key: &str, closed: bool) -> bool {
+        let Some(entry) = self.watcher.entry(key) else { return false };
+        match seen(&entry, store.boot) {
+            Ok(Seen::Taken) => return false,
+            Ok(Seen::Alive) => return closed,
+            Ok(Seen::Removed) => {
+                // Opening the file that takes its place moves the watch there.
+                entry.retire();
+                let _ = store.open(key);
+            }
+            Ok(Seen::MayBeFree) | Err(_) => {}
+        }
+        store.site.notify(key);
+        false
+    }
+}
+
+fn seen(entry: &Entry, boot: Boot) -> Result<Seen> {
+    let mut parsed = entry.peek()?;
+    for _ in 0..3 {
+        if parsed != Parsed::Torn {
+            break;
+        }
+        // The look crossed a write.
+        parsed = entry.peek()?;
+    }
+    let Parsed::Record(record) = parsed else { return Ok(Seen::MayBeFree) };
+    Ok(match record.standing(Moment::now(), boot) {
+        Standing::Retired => Seen::Removed,
+        Standing::Free => Seen::MayBeFree,
+        Standing::Quarantined(_) | Standing::Held { alive: None, .. } => Seen::Taken,
+        Standing::Held { alive: Some(seq), .. } if entry.is_alive(seq)? => Seen::Alive,
+        Standing::Held { .. } => Seen::MayBeFree,
+    })
 }

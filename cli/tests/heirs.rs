@@ -5,8 +5,9 @@ mod support;
 use nix::sys::signal::{Signal, kill};
 use support::{Place, eventually, runs};
 
-/// Leaves a process behind that ends when `go` is there.
-const LEAVES: &str = "(until [ -e go ]; do sleep 0.01; done) >/dev/null 2>&1 & echo $! > heir";
+/// Leaves a process behind that ends when `go` is there, or when nobody looks after it any more.
+const LEAVES: &str = "(i=0; until [ -e go ] || [ $i -gt 3000 ] || ! [ -e heir ] && [ $i -gt 50 ]; do \
+                      i=$((i + 1)); sleep 0.01; done) >/dev/null 2>&1 & echo $! > heir";
 const SLEEPS: &str = "echo $$ > up; exec sleep 1000";
 
 #[test]
@@ -58,6 +59,7 @@ fn close_and_leases_end_with_the_command() {
         assert_eq!(place.status(&["exec", "-w", "5s", "job", "true"]), Some(0), "{option:?}");
         assert!(runs(heir));
         place.write("go");
+        eventually("the heir ends", || !runs(heir));
     }
 }
 

@@ -19,7 +19,7 @@ const BEATS: &str = "trap 'echo told >> told' TERM; echo $$ > up; while :; do da
 /// Keeps the store busy, so that it answers nobody, until it is dropped.
 fn stall(place: &Place, name: &str) -> File {
     let file =
-        File::options().read(true).write(true).open(place.path(&format!("locks/lock:{name}.lock"))).unwrap();
+        File::options().read(true).write(true).open(place.path(&format!("locks/lock={name}.lock"))).unwrap();
     let record = libc::flock {
         l_type: libc::F_WRLCK.try_into().unwrap(),
         l_whence: libc::SEEK_SET.try_into().unwrap(),
@@ -117,7 +117,7 @@ fn a_removed_lock_file_kills_the_command_at_once() {
     let place = Place::new();
     let mut tenure = place.tenure(&["exec", "job", "--", "sh", "-c", BEATS]);
     let mut running = place.start_command(tenure.env("TENURE_RECHECK", "50ms"));
-    fs::remove_file(place.path("locks/lock:job.lock")).unwrap();
+    fs::remove_file(place.path("locks/lock=job.lock")).unwrap();
     assert_eq!(running.code(), 76);
     assert!(!place.path("told").exists(), "somebody else may hold it: there is no time to lose");
 }

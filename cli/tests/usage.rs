@@ -98,7 +98,7 @@ fn without_set_up_locks_lie_in_the_users_state_folder() {
         let mut tenure = place.tenure(&["exec", "job", "true"]);
         tenure.env_remove("TENURE_STORE").env(variable, place.path(folder.split_once('/').unwrap().0));
         assert!(tenure.status().unwrap().success(), "{variable}");
-        assert!(place.path(folder).join("lock:job.lock").exists(), "{variable}");
+        assert!(place.path(folder).join("lock=job.lock").exists(), "{variable}");
     }
 }
 
@@ -106,7 +106,7 @@ fn without_set_up_locks_lie_in_the_users_state_folder() {
 fn the_option_wins_over_the_variable() {
     let place = Place::new();
     assert_eq!(place.status(&["--store", "file:other%20one", "exec", "job", "true"]), Some(0));
-    assert!(place.path("other one/lock:job.lock").exists() && !place.path("locks").exists());
+    assert!(place.path("other one/lock=job.lock").exists() && !place.path("locks").exists());
 }
 
 #[test]
@@ -125,10 +125,10 @@ fn a_store_that_cannot_be_made_is_no_busy_lock() {
 fn a_damaged_record_is_no_busy_lock() {
     let place = Place::new();
     assert_eq!(place.status(&["exec", "job", "true"]), Some(0));
-    let file = place.path("locks/lock:job.lock");
+    let file = place.path("locks/lock=job.lock");
     let mut bytes = fs::read(&file).unwrap();
     bytes[8..64].fill(0xff);
     fs::write(&file, bytes).unwrap();
     let (status, complaint) = refused(&place, &["exec", "-n", "job", "touch", "ran"]);
-    assert!(status == 69 && complaint.contains("damaged"), "{status} {complaint}");
+    assert!(status == 69 && complaint.contains("not whole"), "{status} {complaint}");
 }

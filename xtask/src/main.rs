@@ -3,14 +3,16 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
 
-use std::env;
+use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::{env, fs};
 
 /// What the tests need beyond cargo, as Debian packages: `flock(1)` and `setpriv`, `ps`, `script`.
 const PACKAGES: &[&str] = &["util-linux", "procps", "bsdutils"];
 
 const USAGE: &str = "\
 cargo xtask test [ARGS..]    install what the tests need (Debian), then run them all
+cargo xtask outside          build and run a crate that uses tenure from outside of the workspace
 cargo xtask bench [ARGS..]   print ratios against raw primitives, measured in one run
 cargo xtask deny             check licences and sources (needs cargo-deny)
 ";
@@ -22,7 +24,8 @@ fn main() -> ExitCode {
         None => ("help", &[][..]),
     };
     let done = match task {
-        "test" => install(PACKAGES).and_then(|()| test(rest)),
+        "test" => install(PACKAGES).and_then(|()| outside()).and_then(|()| test(rest)),
+        "outside" => outside(),
         "bench" => run(cargo().args(["bench", "--package", "tenure"]).args(rest)),
         "deny" => run(cargo().args(["deny", "check", "bans", "licenses", "sources"])),
         "help" | "--help" | "-h" => {
@@ -47,6 +50,42 @@ fn test(args: &[String]) -> Result<(), String> {
     tests.env("CONFORMANCE_REQUIRE", env::var("CONFORMANCE_REQUIRE").unwrap_or_else(|_| "all".into()));
     run(&mut tests)
 }
+
+/// Builds a crate as a user has it: outside of the workspace, with default features.
+fn outside() -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("the outside crate cannot be written: {error}");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace around xtask")?;
+    let folder = env::temp_dir().join(format!("tenure-outside-{}", std::process::id()));
+    fs::create_dir_all(folder.join("src")).map_err(failed)?;
+    let manifest = format!(
+        "[package]\nname = \"outside\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\n\
+         tenure = {{ path = {:?} }}\n\n[workspace]\n",
+        root.display().to_string()
+    );
+    fs::write(folder.join("Cargo.toml"), manifest).map_err(failed)?;
+    fs::write(folder.join("src/main.rs"), OUTSIDE).map_err(failed)?;
+    // The same versions as here, so that nothing is looked up.
+    fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).map_err(failed)?;
+    let target = root.join("target/outside");
+    let ran = run(cargo().args(["run", "--quiet"]).env("CARGO_TARGET_DIR", target).current_dir(&folder));
+    let _ = fs::remove_dir_all(&folder);
+    ran
+}
+
+const OUTSIDE: &str = r#"use tenure::{Files, LocMem, Lock, Result};
+
+fn main() -> Result<()> {
+    let store = LocMem::for_this_process_only();
+    let held = Lock::new(&store, "global").try_acquire()?;
+    held.release()?;
+    let folder = std::env::temp_dir().join(format!("tenure-outside-locks-{}", std::process::id()));
+    let store = Files::open(&folder)?;
+    let held = Lock::new(&store, "global").try_acquire()?;
+    held.release()?;
+    let _ = std::fs::remove_dir_all(folder);
+    Ok(())
+}
+"#;
 
 /// Installs the packages that are missing; a machine that has them all needs neither root nor a network.
 fn install(packages: &[&str]) -> Result<(), String> {
