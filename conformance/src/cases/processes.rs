@@ -1,6 +1,8 @@
 //! Several processes.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -9,7 +11,7 @@ use tenure_core::{Cause, Kind, Status};
 use super::Covers::{Defect, Row};
 use super::{Case, Need, SHORT, SOON, refused};
 use crate::agent::encode;
-use crate::failure::ensure;
+use crate::failure::{Failure, Outcome, ensure};
 use crate::spec::LEASE;
 
 pub(super) const CASES: &[Case] = &[
@@ -65,11 +67,11 @@ pub(super) const CASES: &[Case] = &[
         run: |context| {
             let (name, mut agent) = (context.name("x"), context.agent()?);
             agent.hold(&name, "try")?;
-            std::thread::scope(|scope| {
+            thread::scope(|scope| {
                 let waiter = scope.spawn(|| context.store().lock(&name).acquire_for(SOON));
-                std::thread::sleep(SHORT / 4);
+                thread::sleep(SHORT / 4);
                 agent.kill()?;
-                let held = waiter.join().map_err(|_| crate::Failure::new("the waiter panicked"))??;
+                let held = waiter.join().map_err(|_| Failure::new("the waiter panicked"))??;
                 held.release()?;
                 Ok(())
             })
@@ -85,7 +87,7 @@ pub(super) const CASES: &[Case] = &[
             for _ in 0..15 {
                 let held = context.store().lock(&name).acquire_for(SOON)?;
                 agent.order(&format!("wait {}", encode(&name)))?;
-                std::thread::sleep(Duration::from_millis(15));
+                thread::sleep(Duration::from_millis(15));
                 let released = Instant::now();
                 held.release()?;
                 agent.answer()?.ok()?;
@@ -153,6 +155,40 @@ pub(super) const CASES: &[Case] = &[
             let counted = fs::read_to_string(folder.join("counter"))?;
             ensure!(counted.trim() == "2000", "{counted} of 2000 updates");
             Ok(())
+        },
+    },
+    Case {
+        name: "a_process_full_of_waiters_does_not_starve_another",
+        covers: &[Defect(14)],
+        needs: &[Need::Processes],
+        run: |context| {
+            let (folder, name, mut agent) = (context.folder()?, context.name("x"), context.agent()?);
+            let done = AtomicBool::new(false);
+            let ours = AtomicU32::new(0);
+            thread::scope(|scope| -> Outcome {
+                let work = || -> Outcome {
+                    while !done.load(Ordering::SeqCst) {
+                        let held = context.store().lock(&name).acquire_for(SOON)?;
+                        ours.fetch_add(1, Ordering::SeqCst);
+                        thread::sleep(Duration::from_micros(100));
+                        held.release()?;
+                    }
+                    Ok(())
+                };
+                let threads: Vec<_> = (0..6).map(|_| scope.spawn(work)).collect();
+                let (name, folder) = (encode(&name), encode(&folder.display().to_string()));
+                let answer = agent.ask(&format!("hammer {name} {folder} 20"));
+                done.store(true, Ordering::SeqCst);
+                for thread in threads {
+                    thread.join().map_err(|_| Failure::new("a thread panicked"))??;
+                }
+                answer?.ok()?;
+                Ok(())
+            })?;
+            let ours = ours.into_inner();
+            // Six waiters to one, and a step back after sixteen: far from twenty to one.
+            ensure!(ours < 20 * 20, "{ours} grants here to 20 there");
+            agent.close()
         },
     },
     Case {
@@ -257,7 +293,7 @@ pub(super) const CASES: &[Case] = &[
         run: |context| {
             let (name, mut agent) = (context.name("x"), context.agent()?);
             agent.hold(&name, "session")?;
-            std::thread::sleep(LEASE);
+            thread::sleep(LEASE);
             refused(context.store().lock(&name).try_acquire(), Kind::Contended)?;
             agent.kill()?;
             context.store().lock(&name).acquire_for(SOON)?.release()?;
@@ -285,13 +321,13 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-fn fork(context: &super::Context, what: &str) -> crate::failure::Outcome {
+fn fork(context: &super::Context, what: &str) -> Outcome {
     let (name, mut agent) = (context.name("x"), context.agent()?);
     agent.hold(&name, "try")?;
     agent.ask(&format!("{what} {}", encode(&name)))?.ok()?;
     refused(context.store().lock(&name).try_acquire(), Kind::Contended)?;
     // The parent goes on renewing it.
-    std::thread::sleep(LEASE * 2);
+    thread::sleep(LEASE * 2);
     refused(context.store().lock(&name).try_acquire(), Kind::Contended)?;
     let status = agent.ask(&format!("status {}", encode(&name)))?;
     ensure!(status.ok()?.word(1) == "Held", "{status:?}");
