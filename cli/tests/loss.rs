@@ -64,6 +64,18 @@ fn a_lease_that_cannot_be_renewed_ends_the_whole_group_in_time() {
 }
 
 #[test]
+fn what_stays_when_the_command_has_ended_is_killed_too() {
+    let place = Place::new();
+    let script = "sh -c 'trap \"\" TERM; echo $$ > stays; while :; do sleep 0.01; done' &
+        trap 'exit 0' TERM; until [ -e stays ]; do sleep 0.01; done; echo up > up; while :; do sleep 0.01; done";
+    let mut running = place.start(&["exec", "--ttl", "1500ms", "job", "--", "sh", "-c", script]);
+    let stays = place.pid("stays");
+    let _stalled = stall(&place, "job");
+    assert_eq!(running.code(), 76);
+    assert!(!runs(stays));
+}
+
+#[test]
 fn a_command_that_ends_when_told_is_not_killed() {
     let place = Place::new();
     let script = "trap 'echo tidied > tidied; exit 3' TERM; echo up > up; while :; do sleep 0.01; done";

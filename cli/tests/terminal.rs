@@ -52,12 +52,27 @@ fn a_command_in_a_pipeline_gets_the_terminal_when_it_reads() {
 }
 
 #[test]
+fn the_command_is_in_the_foreground_from_the_start() {
+    let place = Place::new();
+    // Its process group, and the one in the foreground, as `proc(5)` counts them.
+    let mut terminal =
+        at_terminal(&place, "\"$TENURE\" exec job -c 'cut -d\" \" -f 5,8 /proc/self/stat > groups'");
+    assert_eq!(terminal.code(), 0);
+    let groups = place.read("groups");
+    let (own, foreground) = groups.trim().split_once(' ').unwrap();
+    assert_eq!(own, foreground);
+}
+
+#[test]
 fn a_neighbour_in_a_pipeline_may_read_the_terminal() {
     let place = Place::new();
-    let line = "\"$TENURE\" exec job -c 'echo up > up; echo piped' | { head -n 1 < /dev/tty; cat; } > got";
+    let line = "\"$TENURE\" exec job -c 'echo up > up; until [ -e go ]; do sleep 0.01; done; echo piped' |
+        { until [ -e up ]; do sleep 0.01; done; head -n 1 < /dev/tty; cat; } > got";
     let mut terminal = at_terminal(&place, line);
     is_up(&place);
     press(&mut terminal, b"typed\n");
+    eventually("the neighbour reads", || place.read("got") == "typed\n");
+    place.write("go");
     assert_eq!(terminal.code(), 0);
     assert_eq!(place.read("got"), "typed\npiped\n");
 }

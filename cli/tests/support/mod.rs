@@ -24,10 +24,12 @@ impl Place {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// A program that finds this place and no other settings.
+    /// A program that finds this place and no other settings, and ignores no signal although whoever
+    /// runs the tests may.
     pub(crate) fn program(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
+        let mut command = Command::new("env");
         command
+            .args(["--default-signal", program])
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.0.path())
