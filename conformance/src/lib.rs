@@ -1,4 +1,4 @@
-//! The contract of a `tenure` backend, as a test suite that anybody can run.
+//! The contract of a [`tenure`](https://docs.rs/tenure) backend as a test suite that anybody can run.
 //!
 //! Add this crate as a dev-dependency, and a test without the standard harness:
 //!
@@ -11,57 +11,69 @@
 //! with these lines in `tests/conformance.rs`:
 //!
 //! ```no_run
-//! # fn open(_: &str, _: tenure_core::Settings) -> tenure_core::Result<tenure_core::AnyBackend> { todo!() }
+//! # mod my_store {
+//! #     use tenure_core::{AnyBackend, Result, Settings};
+//! #     pub fn open(_: &str, _: &Settings) -> Result<AnyBackend> { unimplemented!() }
+//! # }
 //! fn main() -> std::process::ExitCode {
 //!     tenure_conformance::Suite::new("my-store")
-//!         .open(|spec| open(spec.place(), spec.settings().clone()))
-//!         .exempt("waiters_of_one_process_are_served_in_order", "why my store cannot do that")
+//!         .open(|spec| my_store::open(spec.place(), spec.settings()))
+//!         .exempt("waiters_of_one_process_are_served_in_order", "my store shuffles them on purpose")
 //!         .run()
 //! }
 //! ```
 //!
-//! [`Suite::open`] is called with a [`Spec`] that says where the store is (a folder of this run, or
-//! what [`Suite::server`] started) and under which settings. It returns an
-//! [`AnyBackend`](tenure_core::AnyBackend) that has recorded what the store can do. Cases that need
-//! what it cannot do, such as `Inspect`, show as ignored with that reason.
+//! [`Suite::open`] is called with a [`Spec`] and returns an [`AnyBackend`](tenure_core::AnyBackend) that
+//! has recorded what the store can do. A store that needs a server starts one in [`Suite::server`]. A
+//! store that other processes cannot reach says so with [`Suite::in_process`]. A store that can be cut
+//! off says how in [`Suite::outage`].
 //!
-//! The suite starts the test program again as other processes, which it kills, stops and forks. They
-//! open the store through the same closure. A store that other processes cannot reach says so with
-//! [`Suite::in_process`].
+//! The suite starts the test program again as other processes, which it kills, stops and forks; they open
+//! the store through the same closure. So `main` should do nothing else before [`Suite::run`].
 //!
 //! # Reading the result
 //!
-//! Each case is a test of the usual output: it can be filtered by name, and listed with `--list`. An
-//! ignored one stands with its reason in brackets. A store whose server is absent has all its cases
-//! ignored; `CONFORMANCE_REQUIRE=my-store` or `=all` makes that a failure. An exemption that names no
-//! case is an error, so that lists do not rot.
+//! Each case is a test, and its name is the claim that failed if it failed. The usual arguments work:
+//! a part of a name, `--skip`, `--list`, `--test-threads`. A failure says what was expected, what was
+//! seen, and where in the suite.
+//!
+//! A case that was not run shows as ignored with its reason: a capability that the store lacks, an
+//! exemption, or an absent server. `CONFORMANCE_REQUIRE=my-store`, or a list separated by commas, or
+//! `all`, makes an absent server the failure of `the_suite_is_complete`. So is an exemption that names no
+//! case, lest such lists rot.
+//!
+//! Cases let leases of [`Suite::shortest_ttl`] pass. On a machine that is too slow for them a case is
+//! repeated with longer ones before it counts as failed. Lifetimes may never be shorter than asked; that
+//! something happens in time is measured loosely. How fast a store is belongs into benchmarks.
 //!
 //! # What is covered
 //!
-//! Besides the promises of [`Backend`](tenure_core::Backend) and [`Lock`](tenure_core::Lock), the
-//! cases cover what the Python library `django-cache-lock` does, its defects included, as far as types
-//! do not make them impossible: [`cases`] lists each case with what it covers, and what is covered
-//! elsewhere.
-//!
-//! # Asynchronous stores
-//!
-//! Cases speak to a store through [`Subject`], whose words are those of `Lock`. A store of another
-//! kind runs the same list by being turned into a `Subject`.
+//! [`cases`] lists them; `CASES.md` beside the source is the same list as a table, with a mistake that
+//! makes each case fail. [`Suite::judge`] runs a single one, to see it fail on a store that was broken on
+//! purpose. Together they cover the promises of [`Backend`](tenure_core::Backend) and
+//! [`Lock`](tenure_core::Lock), and [what `django-cache-lock` does](claims).
 //!
 //! # Unsafe code
 //!
-//! One call, `fork(2)`, which no safe function offers: what a forked child does to its parent's locks
-//! is part of the contract.
+//! `fork(2)`, which no safe function offers, and the `_exit(2)` of its child: what a forked child does to
+//! its parent's locks is part of the contract.
+
+#![deny(unsafe_code)]
 
 mod agent;
-pub mod cases;
+mod case;
+mod cases;
+pub mod claims;
+mod counter;
+mod ctx;
 mod failure;
-mod fork;
+mod server;
 mod spec;
 mod subject;
 mod suite;
 
-pub use failure::Failure;
-pub use spec::{Server, Spec};
-pub use subject::{Subject, TestHeld, TestLock};
-pub use suite::Suite;
+pub use case::{Case, Need};
+pub use cases::all as cases;
+pub use server::{Absent, Server};
+pub use spec::Spec;
+pub use suite::{Suite, Verdict};

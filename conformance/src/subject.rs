@@ -1,183 +1,306 @@
-//! The words in which cases speak to a store, whatever kind of store it is.
+//! The driver between cases and locks.
+//!
+//! Cases speak to [`TestLock`] and [`TestHeld`] in the words of [`Lock`], and do not know whose they
+//! are. Locks of another kind join the same list of cases by implementing [`Acquiring`] and
+//! [`Holding`]: an async one by blocking on its futures there.
 
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tenure_core::{
-    AnyBackend, AnyGrant, AnyRestore, AnySessions, Backend, Cause, Claim, Fence, Held, Inspect, Lock, Moment,
-    Owner, Result, Status,
+    AnyBackend, Attempt, Backend, Cause, Fence, Handle, Held, Inspect, Lock, Moment, Name, Owner, Result,
+    Status,
 };
 
-/// A store under test.
+/// An opened store.
 #[derive(Clone, Debug)]
-pub struct Subject(Kind);
-
-#[derive(Clone, Debug)]
-enum Kind {
-    Threads(AnyBackend),
-}
-
-impl From<AnyBackend> for Subject {
-    fn from(store: AnyBackend) -> Self {
-        Self(Kind::Threads(store))
-    }
+pub(crate) struct Subject {
+    store: AnyBackend,
 }
 
 impl Subject {
-    pub(crate) fn lock(&self, name: &str) -> TestLock {
-        let Kind::Threads(store) = &self.0;
-        TestLock { store: store.clone(), lock: Lock::new(store, name) }
+    pub(crate) fn new(store: AnyBackend) -> Self {
+        Self { store }
     }
 
-    pub(crate) fn lock_named(&self, name: Result<tenure_core::Name>) -> TestLock {
-        let Kind::Threads(store) = &self.0;
-        TestLock { store: store.clone(), lock: Lock::new(store, name) }
+    pub(crate) fn lock(&self, name: impl Into<String>) -> TestLock {
+        self.lock_with(name, Options::default())
     }
 
-    pub(crate) fn inspect(&self) -> Option<&dyn Inspect> {
-        let Kind::Threads(store) = &self.0;
-        store.inspect()
+    pub(crate) fn lock_with(&self, name: impl Into<String>, options: Options) -> TestLock {
+        TestLock { store: self.store.clone(), name: name.into(), options, made: OnceLock::new() }
     }
 
-    pub(crate) fn can_restore(&self) -> bool {
-        let Kind::Threads(store) = &self.0;
-        store.restorable().is_some()
+    pub(crate) fn store(&self) -> &AnyBackend {
+        &self.store
     }
 
-    pub(crate) fn has_sessions(&self) -> bool {
-        let Kind::Threads(store) = &self.0;
-        store.sessions().is_some()
+    /// For cases that [need](crate::Need) it.
+    pub(crate) fn inspect(&self) -> &dyn Inspect {
+        self.store.inspect().expect("a case that inspects says that it needs it")
     }
 
-    /// Asks twice with one claim; the fences of both answers, `None` for a refusal.
-    pub(crate) fn ask_twice(&self, name: &str) -> Result<[Option<Fence>; 2]> {
-        let Kind::Threads(store) = &self.0;
-        let claim: Claim = Lock::new(store, name).ttl(Duration::from_secs(30)).claim_as(Owner::random())?;
-        let first = store.try_acquire(&claim)?;
-        let second = store.try_acquire(&claim)?;
-        let fence = |attempt: &tenure_core::Attempt<AnyGrant>| match attempt {
-            tenure_core::Attempt::Granted(granted) => Some(granted.fence()),
-            tenure_core::Attempt::Denied(_) => None,
-        };
-        let fences = [fence(&first), fence(&second)];
-        store.abandon(&claim);
+    /// Asks twice with one claim; the fences of both answers, `None` for a denial.
+    pub(crate) fn ask_twice(&self, name: &str, ttl: Duration) -> Result<[Option<Fence>; 2]> {
+        let claim = Lock::new(&self.store, name).ttl(ttl).claim_as(Owner::random())?;
+        // Both are kept: a grant that is dropped has had an unclean end.
+        let answers = [self.store.try_acquire(&claim)?, self.store.try_acquire(&claim)?];
+        let fences = answers.each_ref().map(|answer| match answer {
+            Attempt::Granted(granted) => Some(granted.fence()),
+            Attempt::Denied(_) => None,
+        });
+        self.store.abandon(&claim);
         Ok(fences)
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        self.store.site().settings().prefix()
     }
 }
 
-/// A lock of a store under test.
-#[derive(Clone, Debug)]
-pub struct TestLock {
+/// The options of a lock, as they also travel to agents.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Options {
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) keep_alive: bool,
+    pub(crate) session: bool,
+    pub(crate) sleep: Option<Duration>,
+    pub(crate) release_on_drop: Option<bool>,
+    pub(crate) hold_at_least: Option<Duration>,
+    pub(crate) label: Option<String>,
+}
+
+impl Options {
+    pub(crate) fn ttl(ttl: Duration) -> Self {
+        Self { ttl: Some(ttl), ..Self::default() }
+    }
+
+    fn apply<B: Handle>(&self, mut lock: Lock<B>) -> Lock<B> {
+        if let Some(ttl) = self.ttl {
+            lock = lock.ttl(ttl);
+        }
+        if self.keep_alive {
+            lock = lock.keep_alive();
+        }
+        if let Some(sleep) = self.sleep {
+            lock = lock.sleep(sleep);
+        }
+        if let Some(release) = self.release_on_drop {
+            lock = lock.release_on_drop(release);
+        }
+        if let Some(least) = self.hold_at_least {
+            lock = lock.hold_at_least(least);
+        }
+        match &self.label {
+            Some(label) => lock.label(label.as_str()),
+            None => lock,
+        }
+    }
+}
+
+/// A lock that is not held, with the options of [`Lock`].
+pub(crate) struct TestLock {
     store: AnyBackend,
-    lock: Lock<AnyBackend>,
+    name: String,
+    options: Options,
+    made: OnceLock<Arc<dyn Acquiring>>,
 }
 
 impl TestLock {
-    fn map(self, change: impl FnOnce(Lock<AnyBackend>) -> Lock<AnyBackend>) -> Self {
-        Self { lock: change(self.lock), store: self.store }
+    pub(crate) fn ttl(self, ttl: Duration) -> Self {
+        self.set(|options| options.ttl = Some(ttl))
     }
 
-    pub(crate) fn ttl(self, ttl: Duration) -> Self {
-        self.map(|lock| lock.ttl(ttl))
+    pub(crate) fn keep_alive(self) -> Self {
+        self.set(|options| options.keep_alive = true)
+    }
+
+    pub(crate) fn session(self) -> Self {
+        self.set(|options| options.session = true)
     }
 
     pub(crate) fn release_on_drop(self, release: bool) -> Self {
-        self.map(|lock| lock.release_on_drop(release))
+        self.set(|options| options.release_on_drop = Some(release))
     }
 
     pub(crate) fn hold_at_least(self, least: Duration) -> Self {
-        self.map(|lock| lock.hold_at_least(least))
+        self.set(|options| options.hold_at_least = Some(least))
     }
 
     pub(crate) fn label(self, label: &str) -> Self {
-        self.map(|lock| lock.label(label))
+        self.set(|options| options.label = Some(label.into()))
     }
 
-    #[track_caller]
     pub(crate) fn try_acquire(&self) -> Result<TestHeld> {
-        self.lock.try_acquire().map(TestHeld::Plain)
+        self.made().try_acquire()
     }
 
-    #[track_caller]
     pub(crate) fn acquire(&self) -> Result<TestHeld> {
-        self.lock.acquire().map(TestHeld::Plain)
+        self.made().acquire()
     }
 
-    #[track_caller]
     pub(crate) fn acquire_for(&self, limit: Duration) -> Result<TestHeld> {
-        self.lock.acquire_for(limit).map(TestHeld::Plain)
+        self.made().acquire_for(limit)
     }
 
-    #[track_caller]
+    pub(crate) fn acquire_until(&self, deadline: Moment) -> Result<TestHeld> {
+        self.made().acquire_until(deadline)
+    }
+
+    /// Runs work under the lock; its value, if the lock was held to the end.
     pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
-        self.lock.run(|_| work())?.kept()
+        let (mut work, mut value) = (Some(work), None);
+        self.made().run(&mut || value = work.take().map(|work| work()))?;
+        Ok(value.expect("what was run has a value"))
     }
 
-    /// Takes up a lock by its token; only where the store can.
-    #[track_caller]
+    /// For cases that [need](crate::Need) it.
     pub(crate) fn restore(&self, owner: Owner) -> Result<TestHeld> {
-        let store = self.store.restorable().expect("the case says that it needs `Restore`");
-        Lock::new(store, self.lock.name()).restore(owner).map(TestHeld::Restored)
+        let store = self.store.restorable().expect("a case that restores says that it needs it");
+        let held = self.options.apply(Lock::new(store, self.name.as_str())).restore(owner)?;
+        Ok(Box::new(held))
     }
 
-    /// Holds it without a lease; only where the store can.
-    #[track_caller]
-    pub(crate) fn session(&self) -> Result<TestHeld> {
-        let store = self.store.sessions().expect("the case says that it needs `SessionLocks`");
-        Lock::new(store, self.lock.name()).session().try_acquire().map(TestHeld::Session)
+    pub(crate) fn name(&self) -> Name {
+        Name::new(self.name.as_str()).expect("cases that inspect use names that are names")
     }
-}
 
-/// A held lock of a store under test.
-#[derive(Debug)]
-pub enum TestHeld {
-    /// Acquired.
-    Plain(Lock<AnyBackend, Held>),
-    /// Taken up by its token.
-    Restored(Lock<AnyRestore, Held>),
-    /// Held without a lease.
-    Session(Lock<AnySessions, Held>),
-}
+    fn set(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        change(&mut self.options);
+        Self { made: OnceLock::new(), ..self }
+    }
 
-macro_rules! forward {
-    ($($(#[$attribute:meta])* fn $method:ident(&self $(, $argument:ident: $type:ty)*) -> $result:ty;)*) => {
-        impl TestHeld {
-            $($(#[$attribute])* pub(crate) fn $method(&self $(, $argument: $type)*) -> $result {
-                match self {
-                    Self::Plain(held) => held.$method($($argument),*),
-                    Self::Restored(held) => held.$method($($argument),*),
-                    Self::Session(held) => held.$method($($argument),*),
+    fn made(&self) -> &dyn Acquiring {
+        self.made
+            .get_or_init(|| match self.options.session {
+                false => Arc::new(self.options.apply(Lock::new(&self.store, self.name.as_str()))),
+                true => {
+                    let store = self.store.sessions().expect("a case with sessions says that it needs them");
+                    Arc::new(self.options.apply(Lock::new(store, self.name.as_str()).session()))
                 }
-            })*
-        }
-    };
+            })
+            .as_ref()
+    }
 }
 
-forward! {
+impl Clone for TestLock {
+    /// Clones share what was resolved for the name, as clones of a `Lock` do.
+    fn clone(&self) -> Self {
+        self.made();
+        Self {
+            store: self.store.clone(),
+            name: self.name.clone(),
+            options: self.options.clone(),
+            made: self.made.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for TestLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestLock").field("name", &self.name).field("options", &self.options).finish()
+    }
+}
+
+/// A lock that is held; dropping it releases it.
+pub(crate) type TestHeld = Box<dyn Holding>;
+
+/// What cases ask of a lock that is not held.
+pub(crate) trait Acquiring: Send + Sync {
+    fn try_acquire(&self) -> Result<TestHeld>;
+    fn acquire(&self) -> Result<TestHeld>;
+    fn acquire_for(&self, limit: Duration) -> Result<TestHeld>;
+    fn acquire_until(&self, deadline: Moment) -> Result<TestHeld>;
+    fn run(&self, work: &mut dyn FnMut()) -> Result<()>;
+}
+
+/// What cases ask of a lock that is held.
+pub(crate) trait Holding: Send + Sync + fmt::Debug {
     fn fence(&self) -> Fence;
     fn owner(&self) -> Owner;
     fn deadline(&self) -> Option<Moment>;
     fn remaining(&self) -> Option<Duration>;
     fn status(&self) -> Status;
+    fn is_held(&self) -> bool;
+    fn lost(&self) -> Cause;
+    fn on_lost(&self, callback: Box<dyn FnOnce(Cause) + Send>);
     fn renew(&self) -> Result<()>;
     fn renew_for(&self, ttl: Duration) -> Result<()>;
-    fn keep_alive(&self) -> ();
-    fn lost(&self) -> Cause;
+    fn keep_alive(&self);
+    fn release(self: Box<Self>) -> Result<()>;
 }
 
-impl TestHeld {
-    pub(crate) fn on_lost(&self, callback: impl FnOnce(Cause) + Send + 'static) {
-        match self {
-            Self::Plain(held) => held.on_lost(callback),
-            Self::Restored(held) => held.on_lost(callback),
-            Self::Session(held) => held.on_lost(callback),
-        }
+impl<B: Handle> Acquiring for Lock<B> {
+    fn try_acquire(&self) -> Result<TestHeld> {
+        Ok(Box::new(self.try_acquire()?))
     }
 
-    pub(crate) fn release(self) -> Result<()> {
-        match self {
-            Self::Plain(held) => held.release(),
-            Self::Restored(held) => held.release(),
-            Self::Session(held) => held.release(),
-        }
+    fn acquire(&self) -> Result<TestHeld> {
+        Ok(Box::new(self.acquire()?))
+    }
+
+    fn acquire_for(&self, limit: Duration) -> Result<TestHeld> {
+        Ok(Box::new(self.acquire_for(limit)?))
+    }
+
+    fn acquire_until(&self, deadline: Moment) -> Result<TestHeld> {
+        Ok(Box::new(self.acquire_until(deadline)?))
+    }
+
+    fn run(&self, work: &mut dyn FnMut()) -> Result<()> {
+        self.run(|_| work())?.kept()
+    }
+}
+
+impl<B: Handle> Holding for Lock<B, Held> {
+    fn fence(&self) -> Fence {
+        self.fence()
+    }
+
+    fn owner(&self) -> Owner {
+        self.owner()
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        self.deadline()
+    }
+
+    fn remaining(&self) -> Option<Duration> {
+        self.remaining()
+    }
+
+    fn status(&self) -> Status {
+        self.status()
+    }
+
+    fn is_held(&self) -> bool {
+        self.is_held()
+    }
+
+    fn lost(&self) -> Cause {
+        self.lost()
+    }
+
+    fn on_lost(&self, callback: Box<dyn FnOnce(Cause) + Send>) {
+        self.on_lost(callback);
+    }
+
+    fn renew(&self) -> Result<()> {
+        self.renew()
+    }
+
+    fn renew_for(&self, ttl: Duration) -> Result<()> {
+        self.renew_for(ttl)
+    }
+
+    fn keep_alive(&self) {
+        self.keep_alive();
+    }
+
+    fn release(self: Box<Self>) -> Result<()> {
+        (*self).release()
     }
 }

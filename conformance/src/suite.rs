@@ -1,255 +1,290 @@
-//! The list of cases, run against one store.
+//! The list of cases as a test program of one store.
 
-use std::fs;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
 
-use libtest_mimic::{Arguments, Failed, Trial};
-use tenure_core::{AnyBackend, Result, Settings};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use tempfile::TempDir;
+use tenure_core::{AnyBackend, Result};
 
-use crate::agent::{self, Agent};
-use crate::cases::{Case, Need, all};
+use crate::case::{Case, Need};
+use crate::ctx::{Ctx, MakeOutage, Open};
 use crate::failure::{Failure, Outcome};
-use crate::spec::{Server, Spec, settings};
+use crate::server::{Absent, Server};
+use crate::spec::Spec;
 use crate::subject::Subject;
+use crate::{agent, cases};
 
-type Open = dyn Fn(&Spec) -> Result<AnyBackend> + Send + Sync;
-type Outage = dyn Fn(&Spec) -> Box<dyn FnOnce()> + Send + Sync;
-
-/// The contract, to be run against one store.
-#[must_use = "call `run`"]
+/// The whole contract as the test program of one store.
+///
+/// Its `main` runs again in every process that a case needs, so nothing should happen there before
+/// [`run`](Self::run) that another process must not repeat.
+#[must_use = "a suite does nothing until it is run"]
 pub struct Suite {
-    name: &'static str,
+    name: String,
     open: Option<Arc<Open>>,
-    server: Option<Box<dyn Fn() -> std::result::Result<Server, String>>>,
-    outage: Option<Arc<Outage>>,
+    outage: Option<Arc<MakeOutage>>,
+    server: Option<Box<Start>>,
+    exempt: BTreeMap<String, String>,
+    shortest_ttl: Duration,
     in_process: bool,
-    exempt: Vec<(&'static str, &'static str)>,
+    ready: OnceLock<Ready>,
 }
 
+type Start = dyn Fn() -> std::result::Result<Server, Absent> + Send + Sync;
+
+/// What became of one case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The store did as it must.
+    Passed,
+    /// The case was not run, and why.
+    Ignored(String),
+    /// The store did not; what was expected and what was seen.
+    Failed(String),
+}
+
+/// What all cases of a suite share, made when the first of them runs.
+enum Ready {
+    Store { spec: Spec, subject: Box<Subject>, dir: TempDir, server: Option<Server> },
+    Absent(String),
+    Broken(String),
+}
+
+/// After this, a case counts as one that hangs.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Cases mostly wait, so more of them run at once than there are processors.
+const AT_ONCE: usize = 8;
+
 impl Suite {
-    /// A suite by the name that `CONFORMANCE_REQUIRE` knows it by.
-    pub fn new(name: &'static str) -> Self {
-        Self { name, open: None, server: None, outage: None, in_process: false, exempt: Vec::new() }
+    /// A suite; `name` is what `CONFORMANCE_REQUIRE` may list.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            open: None,
+            outage: None,
+            server: None,
+            exempt: BTreeMap::new(),
+            shortest_ttl: Duration::from_millis(250),
+            in_process: false,
+            ready: OnceLock::new(),
+        }
     }
 
-    /// Says how the store is opened. Called in this process and in others, with several settings; all
-    /// that is opened with one place must be one store.
+    /// How to open the store, in this process and in others. Called several times; the same
+    /// [`Spec`] must lead to the same locks.
     pub fn open(self, open: impl Fn(&Spec) -> Result<AnyBackend> + Send + Sync + 'static) -> Self {
         Self { open: Some(Arc::new(open)), ..self }
     }
 
-    /// Starts the server that the store needs, once for the run; or says why there is none. Without
-    /// it, the place is an empty folder.
-    pub fn server(self, start: impl Fn() -> std::result::Result<Server, String> + 'static) -> Self {
-        Self { server: Some(Box::new(start)), ..self }
-    }
-
-    /// Says how to make the store at a place unreachable, and by the returned closure reachable again.
-    /// The place is one that no other case uses, if the place is a folder.
+    /// How to make the store at a place unreachable, and by what is returned reachable again. The
+    /// place is one that no other case uses, if places are directories.
     pub fn outage(self, outage: impl Fn(&Spec) -> Box<dyn FnOnce()> + Send + Sync + 'static) -> Self {
         Self { outage: Some(Arc::new(outage)), ..self }
     }
 
-    /// Says that no other process can reach the store.
+    /// How to start the server, once, before the first case. Its place is in the [`Spec`].
+    pub fn server(
+        self,
+        start: impl Fn() -> std::result::Result<Server, Absent> + Send + Sync + 'static,
+    ) -> Self {
+        Self { server: Some(Box::new(start)), ..self }
+    }
+
+    /// Says that other processes do not reach the store; what needs them is exempt, by name.
     pub fn in_process(self) -> Self {
         Self { in_process: true, ..self }
     }
 
-    /// Leaves a case out, for a reason that is shown.
-    pub fn exempt(mut self, case: &'static str, reason: &'static str) -> Self {
-        self.exempt.push((case, reason));
+    /// Sets the shortest lifetime that cases let pass, 250 ms by default. A store that counts whole
+    /// seconds says two of them.
+    pub fn shortest_ttl(self, ttl: Duration) -> Self {
+        Self { shortest_ttl: ttl, ..self }
+    }
+
+    /// Leaves a case out, for a reason that is shown. A name that no case has is a failure.
+    pub fn exempt(mut self, case: impl Into<String>, reason: impl Into<String>) -> Self {
+        self.exempt.insert(case.into(), reason.into());
         self
     }
 
-    /// Runs the cases as the command line says, as any test program does.
+    /// Runs the cases as the command line says, as `cargo test` programs do.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let Some(open) = self.open.clone() else { return refuse("say how the store is opened, with `open`") };
-        if let Ok(spec) = std::env::var(agent::VARIABLE) {
-            return agent::obey(&spec, |spec| open(spec));
-        }
-        let known = |case: &str| all().any(|known| known.name == case);
-        if let Some((unknown, _)) = self.exempt.iter().find(|(case, _)| !known(case)) {
-            return refuse(&format!("the exemption {unknown:?} names no case"));
-        }
+        self.obey_if_agent();
         let mut arguments = Arguments::from_args();
-        // Cases wait more than they work.
-        arguments.test_threads.get_or_insert(8);
-        let folder = match tempfile::Builder::new().prefix("tenure-conformance").tempdir() {
-            Ok(folder) => folder,
-            Err(error) => return refuse(&format!("no folder for the run: {error}")),
-        };
-        // Listing needs no server.
-        let server = match &self.server {
-            Some(start) if !arguments.list => start().map(Some),
-            _ => Ok(None),
-        };
-        let trials = match server {
-            Ok(server) => {
-                let trials = self.trials(&open, server.as_ref(), folder.path().to_path_buf());
-                let conclusion = libtest_mimic::run(&arguments, trials);
-                drop(server);
-                return conclusion.exit_code();
-            }
-            Err(absent) if self.is_required() => {
-                let message = format!("{} is required and absent: {absent}", self.name);
-                vec![Trial::test(format!("{}::is_there", self.name), move || Err(Failed::from(message)))]
-            }
-            Err(absent) => all().map(|case| ignored(self.name, case, &absent)).collect(),
-        };
-        libtest_mimic::run(&arguments, trials).exit_code()
+        arguments.test_threads = arguments.test_threads.or(Some(AT_ONCE));
+        let suite = Arc::new(self);
+        let trials = suite.clone().trials();
+        let conclusion = libtest_mimic::run(&arguments, trials);
+        conclusion.exit_code()
     }
 
-    fn is_required(&self) -> bool {
-        let required = std::env::var("CONFORMANCE_REQUIRE").unwrap_or_default();
-        required.split(',').any(|name| name.trim() == self.name || name.trim() == "all")
+    /// Runs one case, for tests of deliberately broken stores.
+    ///
+    /// In a process that was started as an agent of this suite it does not return.
+    #[must_use]
+    pub fn judge(&self, case: &str) -> Verdict {
+        self.obey_if_agent();
+        match cases::all().find(|known| known.name() == case) {
+            Some(known) => self.verdict(known),
+            None => Verdict::Failed(format!("no case has the name {case:?}")),
+        }
     }
 
-    fn trials(&self, open: &Arc<Open>, server: Option<&Server>, folder: PathBuf) -> Vec<Trial> {
-        let place = server.map(|server| server.place.clone());
-        let shared = Arc::new(Shared {
-            open: open.clone(),
-            outage: self.outage.clone(),
-            place,
-            folder,
-            places: AtomicUsize::new(0),
-        });
-        let store = shared.open(&shared.spec());
-        all()
-            .map(|case| match self.why_not(case, &store) {
-                Some(reason) => ignored(self.name, case, &reason),
-                None => {
-                    let (shared, store) = (shared.clone(), store.as_ref().ok().cloned());
-                    Trial::test(format!("{}::{}", self.name, case.name), move || {
-                        let store = match store {
-                            Some(store) => store,
-                            None => shared.open(&shared.spec())?,
-                        };
-                        (case.run)(&Context { case: case.name, store, shared })?;
-                        Ok(())
-                    })
+    fn obey_if_agent(&self) {
+        if let Some(open) = &self.open {
+            agent::obey_if_asked(&self.name, open.as_ref());
+        }
+    }
+
+    fn trials(self: Arc<Self>) -> Vec<Trial> {
+        let suite = self.clone();
+        let preparation =
+            Trial::ignorable_test(format!("{}::the_suite_is_complete", self.name), move || suite.complete());
+        let case = |case: &'static Case| {
+            let suite = self.clone();
+            Trial::ignorable_test(format!("{}::{}", suite.name, case.name()), move || {
+                match suite.verdict(case) {
+                    Verdict::Passed => Ok(Completion::Completed),
+                    Verdict::Ignored(reason) => Ok(Completion::ignored_with(reason)),
+                    Verdict::Failed(message) => Err(Failed::from(message)),
                 }
             })
-            .collect()
+        };
+        std::iter::once(preparation).chain(cases::all().map(case)).collect()
     }
 
-    /// Why a case is not run.
-    fn why_not(&self, case: &Case, store: &Outcome<Subject>) -> Option<String> {
-        if let Some((_, reason)) = self.exempt.iter().find(|(exempt, _)| *exempt == case.name) {
-            return Some(format!("exempt: {reason}"));
+    /// Whether the suite can say anything: names in its lists exist, and what is required is there.
+    fn complete(&self) -> std::result::Result<Completion, Failed> {
+        for name in self.exempt.keys() {
+            if !cases::all().any(|case| case.name() == name) {
+                return Err(format!("the suite exempts {name:?}, which no case is called").into());
+            }
         }
-        case.needs.iter().find_map(|need| {
-            let lacking = match (need, store) {
-                (Need::Processes, _) => self.in_process,
-                (Need::Outage, _) => self.outage.is_none(),
-                (_, Err(_)) => false,
-                (Need::Inspect, Ok(store)) => store.inspect().is_none(),
-                (Need::Restore, Ok(store)) => !store.can_restore(),
-                (Need::Sessions, Ok(store)) => !store.has_sessions(),
+        match self.ready() {
+            Ready::Store { .. } => Ok(Completion::Completed),
+            Ready::Broken(why) => Err(why.into()),
+            Ready::Absent(why) if is_required(&self.name) => {
+                Err(format!("CONFORMANCE_REQUIRE asks for {}, but {why}", self.name).into())
+            }
+            Ready::Absent(why) => Ok(Completion::ignored_with(why)),
+        }
+    }
+
+    fn verdict(&self, case: &'static Case) -> Verdict {
+        if let Some(reason) = self.exempt.get(case.name()) {
+            return Verdict::Ignored(format!("exempt: {reason}"));
+        }
+        let (spec, subject, dir, server) = match self.ready() {
+            Ready::Store { spec, subject, dir, server } => (spec, subject, dir, server),
+            Ready::Absent(why) => return Verdict::Ignored(why.clone()),
+            Ready::Broken(why) => return Verdict::Failed(why.clone()),
+        };
+        for need in case.needs() {
+            if let Some(reason) = self.lacks(*need, subject) {
+                return Verdict::Ignored(reason);
+            }
+        }
+        let ctx = |shortest_ttl| Ctx {
+            suite: self.name.clone(),
+            case: case.name(),
+            open: self.open.clone().expect("a store is ready only if it can be opened"),
+            outage: self.outage.clone(),
+            spec: spec.clone(),
+            subject: (**subject).clone(),
+            dir: dir.path().into(),
+            places: server.is_none(),
+            shortest_ttl,
+        };
+        // A machine too slow for a lease has shown nothing about the store; a longer lease may.
+        let mut lateness = None;
+        for attempt in 0..3 {
+            match with_patience(case, ctx(self.shortest_ttl * 3_u32.pow(attempt))) {
+                Ok(()) => return Verdict::Passed,
+                Err(failure) if failure.is_late() => lateness = Some(failure),
+                Err(failure) => return Verdict::Failed(failure.to_string()),
+            }
+        }
+        Verdict::Failed(lateness.map(|failure| failure.to_string()).unwrap_or_default())
+    }
+
+    fn lacks(&self, need: Need, subject: &Subject) -> Option<String> {
+        let store = subject.store();
+        let there = match need {
+            Need::Processes if self.in_process => {
+                return Some("exempt: the store lives in one process".into());
+            }
+            Need::Processes => cfg!(unix),
+            Need::Inspect => store.inspect().is_some(),
+            Need::Restore => store.restorable().is_some(),
+            Need::Sessions => store.sessions().is_some(),
+            Need::Outage => self.outage.is_some(),
+        };
+        (!there).then(|| format!("needs {need}"))
+    }
+
+    fn ready(&self) -> &Ready {
+        self.ready.get_or_init(|| {
+            let server = match self.server.as_ref().map(|start| start()) {
+                Some(Ok(server)) => Some(server),
+                Some(Err(absent)) => return Ready::Absent(absent.to_string()),
+                None => None,
             };
-            lacking.then(|| need.reason().to_owned())
+            let dir = match tempfile::Builder::new().prefix("tenure-conformance-").tempdir() {
+                Ok(dir) => dir,
+                Err(error) => return Ready::Broken(format!("no directory for the suite: {error}")),
+            };
+            let Some(open) = &self.open else {
+                return Ready::Broken("the suite does not say how to open the store; call `open`".into());
+            };
+            let store = || dir.path().join("store").display().to_string();
+            let spec = Spec::new(server.as_ref().map_or_else(store, |server| server.place().to_owned()));
+            match open(&spec) {
+                Ok(store) => {
+                    let subject = Box::new(Subject::new(store));
+                    Ready::Store { spec, subject, dir, server }
+                }
+                Err(error) => Ready::Broken(format!("the store could not be opened: {error:?}")),
+            }
         })
     }
 }
 
-impl std::fmt::Debug for Suite {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Suite").field("name", &self.name).finish_non_exhaustive()
-    }
+fn is_required(suite: &str) -> bool {
+    let required = std::env::var("CONFORMANCE_REQUIRE").unwrap_or_default();
+    required.split(',').map(str::trim).any(|name| name == "all" || name == suite)
 }
 
-fn ignored(suite: &str, case: &Case, reason: &str) -> Trial {
-    Trial::test(format!("{suite}::{}", case.name), || Ok(())).with_kind(reason).with_ignored_flag(true)
-}
-
-#[expect(clippy::print_stderr, reason = "a test program that cannot run says why")]
-fn refuse(why: &str) -> ExitCode {
-    eprintln!("conformance: {why}");
-    ExitCode::FAILURE
-}
-
-struct Shared {
-    open: Arc<Open>,
-    outage: Option<Arc<Outage>>,
-    place: Option<String>,
-    folder: PathBuf,
-    places: AtomicUsize,
-}
-
-impl Shared {
-    fn spec(&self) -> Spec {
-        let place = self.place.clone().unwrap_or_else(|| self.folder.join("store").display().to_string());
-        Spec::new(place, settings())
-    }
-
-    fn open(&self, spec: &Spec) -> Outcome<Subject> {
-        let store = (self.open)(spec);
-        Ok(store.map_err(|error| Failure::new(format!("the store cannot be opened: {error}")))?.into())
-    }
-}
-
-/// What a case has to work with.
-pub struct Context {
-    case: &'static str,
-    store: Subject,
-    shared: Arc<Shared>,
-}
-
-impl Context {
-    /// The store that all cases share.
-    pub(crate) fn store(&self) -> &Subject {
-        &self.store
-    }
-
-    /// A name of this case's own.
-    pub(crate) fn name(&self, name: &str) -> String {
-        format!("{}/{name}", self.case)
-    }
-
-    /// The same store, opened once more.
-    pub(crate) fn reopen(&self) -> Outcome<Subject> {
-        self.shared.open(&self.shared.spec())
-    }
-
-    /// The same store, opened with other settings.
-    pub(crate) fn reopen_with(&self, change: impl FnOnce(Settings) -> Result<Settings>) -> Outcome<Subject> {
-        self.shared.open(&self.shared.spec().with_settings(change(settings())?))
-    }
-
-    /// Another process that has the store open.
-    pub(crate) fn agent(&self) -> Outcome<Agent> {
-        Agent::start(&self.shared.spec())
-    }
-
-    /// An empty folder of this case's own.
-    pub(crate) fn folder(&self) -> Outcome<PathBuf> {
-        let number = self.shared.places.fetch_add(1, Ordering::Relaxed);
-        let folder = self.shared.folder.join(format!("{}-{number}", self.case));
-        fs::create_dir(&folder)?;
-        Ok(folder)
-    }
-
-    /// A store that can be made unreachable, if places are folders one that no other case uses.
-    pub(crate) fn with_outage(&self, during: impl FnOnce(&Subject) -> Outcome) -> Outcome<Subject> {
-        let mut spec = self.shared.spec();
-        if self.shared.place.is_none() {
-            spec = Spec::new(self.folder()?.join("store").display().to_string(), settings());
+/// Runs a case on a thread of its own, so that a store that hangs is a failure and not a hang.
+fn with_patience(case: &'static Case, ctx: Ctx) -> Outcome {
+    let (tell, told) = mpsc::channel();
+    let run = move || {
+        let outcome = catch_unwind(AssertUnwindSafe(|| (case.run)(&ctx)));
+        // Nobody listens any more if the case took too long.
+        let _ = tell.send(outcome);
+    };
+    thread::Builder::new().name(case.name().into()).spawn(run)?;
+    match told.recv_timeout(PATIENCE) {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(panic)) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            Err(Failure::new(format!("the case or the store panicked: {text}")))
         }
-        let store = self.shared.open(&spec)?;
-        store.lock(&self.name("before")).try_acquire()?.release()?;
-        let outage = self.shared.outage.as_ref().ok_or_else(|| Failure::new("no outage can be made"))?;
-        let end = outage(&spec);
-        let outcome = during(&store);
-        end();
-        outcome.map(|()| store)
+        Err(_) => Err(Failure::new(format!("expected an end within {PATIENCE:?}, saw none"))),
     }
 }
 
-impl std::fmt::Debug for Context {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context").field("case", &self.case).finish_non_exhaustive()
+impl fmt::Debug for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Suite").field("name", &self.name).finish_non_exhaustive()
     }
 }

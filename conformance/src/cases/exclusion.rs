@@ -1,204 +1,163 @@
-//! One holder at a time.
+//! One holder at a time, and contention as an answer.
 
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tenure_core::Kind;
+use tenure_core::{Moment, Status};
 
-use super::Covers::{Defect, Row};
-use super::{Case, Context, SOON, refused};
-use crate::failure::{Failure, Outcome, ensure};
-use crate::subject::TestHeld;
+use crate::case::cases;
+use crate::ctx::{Ctx, SOON, denied};
+use crate::failure::{Outcome, check};
 
-pub(super) const CASES: &[Case] = &[
-    Case {
-        name: "a_free_lock_is_acquired_at_once",
-        covers: &[Row(3), Row(8)],
-        needs: &[],
-        run: |context| {
-            let began = Instant::now();
-            context.store().lock(&context.name("try")).try_acquire()?.release()?;
-            context.store().lock(&context.name("wait")).acquire()?.release()?;
-            context.store().lock(&context.name("for")).acquire_for(Duration::ZERO)?.release()?;
-            ensure!(began.elapsed() < SOON / 4, "three free locks took {:?}", began.elapsed());
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_held_lock_is_refused_as_contended",
-        covers: &[Row(4), Row(5)],
-        needs: &[],
-        run: |context| {
-            let lock = context.store().lock(&context.name("x"));
-            let held = lock.try_acquire()?;
-            let error = refused(lock.try_acquire(), Kind::Contended)?;
-            ensure!(
-                !error.is_unavailable() && error.is_settled(),
-                "contention looks like a failure: {error:?}"
-            );
-            held.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_refusal_tells_what_is_left_and_the_holders_fence",
-        covers: &[],
-        needs: &[],
-        run: |context| {
-            let lock = context.store().lock(&context.name("x")).ttl(Duration::from_secs(30));
-            let held = lock.try_acquire()?;
-            let error = refused(lock.try_acquire(), Kind::Contended)?;
-            ensure!(
-                error.holder() == Some(held.fence()),
-                "{:?} instead of {:?}",
-                error.holder(),
-                held.fence()
-            );
-            let left = error.retry_after().ok_or_else(|| Failure::new("it does not tell what is left"))?;
-            ensure!(
-                left <= Duration::from_secs(30) && left > Duration::from_secs(20),
-                "{left:?} left of 30 s"
-            );
-            held.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "names_are_independent",
-        covers: &[Row(6)],
-        needs: &[],
-        run: |context| {
-            let one = context.store().lock(&context.name("one")).try_acquire()?;
-            let other = context.store().lock(&context.name("other")).try_acquire()?;
-            one.release()?;
-            refused(context.store().lock(&context.name("other")).try_acquire(), Kind::Contended)?;
-            other.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_released_lock_can_be_acquired_again_and_again",
-        covers: &[Row(7)],
-        needs: &[],
-        run: |context| {
-            let lock = context.store().lock(&context.name("x"));
-            for _ in 0..50 {
-                lock.try_acquire()?.release()?;
-            }
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_second_handle_sees_the_lock_and_owns_nothing",
-        covers: &[Row(12), Row(34), Row(35)],
-        needs: &[],
-        run: |context| {
-            let name = context.name("x");
-            let held = context.store().lock(&name).try_acquire()?;
-            let other = context.reopen()?;
-            for _ in 0..3 {
-                refused(other.lock(&name).try_acquire(), Kind::Contended)?;
-            }
-            ensure!(held.status().is_believed(), "others' attempts took it away");
-            held.release()?;
-            other.lock(&name).try_acquire()?.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_held_lock_may_be_released_by_another_thread",
-        covers: &[Row(36), Row(37), Row(38)],
-        needs: &[],
-        run: |context| {
-            let lock = context.store().lock(&context.name("x"));
-            let held = lock.try_acquire()?;
-            // The thread that acquired it has no claim to it beyond the value.
-            refused(lock.try_acquire(), Kind::Contended)?;
-            let released = thread::scope(|scope| scope.spawn(|| held.release()).join());
-            released.map_err(|_| Failure::new("the other thread panicked"))??;
-            lock.try_acquire()?.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_hundred_threads_lose_no_update",
-        covers: &[Defect(1)],
-        needs: &[],
-        run: |context| {
-            let (value, inside, overlaps) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU32::new(0));
-            let name = context.name("x");
-            let work = || -> Outcome {
-                for _ in 0..5 {
-                    let held = context.store().lock(&name).acquire_for(SOON * 3)?;
-                    overlaps.fetch_add(u32::from(inside.swap(true, Ordering::SeqCst)), Ordering::SeqCst);
-                    let before = value.load(Ordering::SeqCst);
-                    thread::yield_now();
-                    value.store(before + 1, Ordering::SeqCst);
-                    inside.store(false, Ordering::SeqCst);
-                    held.release()?;
-                }
-                Ok(())
-            };
-            thread::scope(|scope| {
-                let threads: Vec<_> = (0..100).map(|_| scope.spawn(work)).collect();
-                threads
-                    .into_iter()
-                    .try_for_each(|thread| thread.join().map_err(|_| Failure::new("a thread panicked"))?)
-            })?;
-            let (value, overlaps) = (value.into_inner(), overlaps.into_inner());
-            ensure!(value == 500 && overlaps == 0, "{value} of 500 updates, {overlaps} overlaps");
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_race_for_a_free_name_has_one_winner",
-        covers: &[Defect(1)],
-        needs: &[],
-        run: |context| race(context, 200, |_| Ok(())),
-    },
-    Case {
-        name: "a_race_for_an_expired_name_has_one_winner",
-        covers: &[Defect(2)],
-        needs: &[],
-        run: |context| {
-            race(context, 60, |name| {
-                let held = context.store().lock(name).ttl(Duration::from_millis(15)).try_acquire()?;
-                ensure!(held.lost() == tenure_core::Cause::Expired, "it was lost otherwise");
-                // Belief ends a little before the lease does.
-                thread::sleep(Duration::from_millis(5));
-                std::mem::forget(held);
-                Ok(())
-            })
-        },
-    },
-];
+cases! {
+    a_free_name_is_granted rows [3] breaks "grants nothing";
+    a_wait_for_a_free_name_ends_at_once rows [8] breaks "looks at the queue before the lock";
+    a_held_name_is_denied rows [4, 5] defects [1] breaks "grants whoever asks";
+    a_lock_is_not_reentrant rows [4] breaks "takes the process or the thread for the owner";
+    a_denial_says_which_lock rows [5] defects [13] breaks "answers contention with an error of its own";
+    a_denial_says_what_is_left_of_the_lease rows [5] breaks "says nothing of the lease, so that waiters must guess";
+    an_acquire_asked_twice_is_granted_once defects [15] breaks "takes a repeated request for a second one";
+    other_names_stay_free rows [6] breaks "locks the store instead of the name";
+    a_denied_attempt_leaves_the_holder_alone rows [10, 12] breaks "writes the owner before it looks";
+    a_denied_attempt_does_not_lengthen_the_lease rows [15] breaks "sets the lifetime before it looks";
+    a_denied_attempt_leaves_nothing_behind rows [11] breaks "queues the claim of every attempt";
+    a_name_is_taken_again_and_again rows [7] breaks "forgets to free on release";
+}
 
-/// Four handles of the store ask for one name at once, many times.
-fn race(context: &Context, rounds: usize, prepare: impl Fn(&str) -> Outcome) -> Outcome {
-    let stores = [context.reopen()?, context.reopen()?, context.reopen()?, context.reopen()?];
-    for round in 0..rounds {
-        let name = context.name(&round.to_string());
-        prepare(&name)?;
-        let line = Barrier::new(stores.len());
-        let winners: Vec<TestHeld> = thread::scope(|scope| {
-            let racers: Vec<_> = stores
-                .iter()
-                .map(|store| {
-                    let (line, lock) = (&line, store.lock(&name));
-                    scope.spawn(move || {
-                        line.wait();
-                        lock.try_acquire()
-                    })
-                })
-                .collect();
-            racers.into_iter().filter_map(|racer| racer.join().ok()?.ok()).collect()
-        });
-        ensure!(winners.len() == 1, "round {round} had {} winners", winners.len());
-        for winner in winners {
-            winner.release()?;
+fn a_free_name_is_granted(ctx: &Ctx) -> Outcome {
+    let held = ctx.lock().try_acquire()?;
+    let status = held.status();
+    check!(status == Status::Held, "expected a fresh grant to be held, saw {status:?}");
+    held.release()?;
+    Ok(())
+}
+
+fn a_wait_for_a_free_name_ends_at_once(ctx: &Ctx) -> Outcome {
+    let began = Moment::now();
+    ctx.lock().acquire()?.release()?;
+    ctx.lock().acquire_for(ctx.long())?.release()?;
+    let took = Moment::now().since(began);
+    check!(took < Duration::from_secs(3), "expected free names at once, waited {took:?}");
+    Ok(())
+}
+
+fn a_held_name_is_denied(ctx: &Ctx) -> Outcome {
+    let (name, other) = (ctx.name(), ctx.reopen()?);
+    let held = ctx.subject.lock(&name).try_acquire()?;
+    denied(ctx.subject.lock(&name).try_acquire(), "the same handle of the store")?;
+    denied(other.lock(&name).try_acquire(), "another handle of the store")?;
+    held.release()?;
+    let held = other.lock(&name).try_acquire()?;
+    denied(ctx.subject.lock(&name).try_acquire(), "the first handle after the other took it")?;
+    held.release()?;
+    Ok(())
+}
+
+fn a_lock_is_not_reentrant(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let held = lock.try_acquire()?;
+    denied(lock.try_acquire(), "the same lock")?;
+    denied(lock.clone().try_acquire(), "its clone")?;
+    held.release()?;
+    Ok(())
+}
+
+fn a_denial_says_which_lock(ctx: &Ctx) -> Outcome {
+    let name = ctx.name();
+    let held = ctx.subject.lock(&name).try_acquire()?;
+    let error = denied(ctx.subject.lock(&name).try_acquire(), "a held name")?;
+    let text = error.to_string();
+    check!(error.lock() == Some(&name), "expected the name {name:?} in the error, saw {text}");
+    check!(error.backend().is_some(), "expected the store's label in the error, saw {text}");
+    if let Some(fence) = error.holder() {
+        check!(fence == held.fence(), "expected fence {} in the way, saw {fence}", held.fence());
+    }
+    held.release()?;
+    Ok(())
+}
+
+fn a_denial_says_what_is_left_of_the_lease(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock().ttl(ctx.long());
+    let held = lock.try_acquire()?;
+    let error = denied(lock.try_acquire(), "a held name")?;
+    // Where a lease has no end in the store, there is nothing to say.
+    if held.deadline().is_some() {
+        let left = error.retry_after();
+        let sane = left.is_some_and(|left| left <= ctx.long() && left > ctx.long() / 2);
+        check!(sane, "expected about {:?} left, saw {left:?}", ctx.long());
+    }
+    check!(error.is_settled(), "expected contention to be an answer, saw it in doubt: {error}");
+    held.release()?;
+    Ok(())
+}
+
+fn an_acquire_asked_twice_is_granted_once(ctx: &Ctx) -> Outcome {
+    let name = ctx.name();
+    let fences = ctx.subject.ask_twice(&name, ctx.long())?;
+    check!(fences[0].is_some(), "expected a free name to be granted, saw it denied");
+    check!(fences[0] == fences[1], "expected one grant for one token, saw {fences:?}");
+    ctx.subject.lock(&name).acquire_for(SOON)?.release()?;
+    Ok(())
+}
+
+fn other_names_stay_free(ctx: &Ctx) -> Outcome {
+    let held: Vec<_> = (0..20).map(|_| ctx.lock().try_acquire()).collect::<Result<_, _>>()?;
+    for held in held {
+        held.release()?;
+    }
+    Ok(())
+}
+
+fn a_denied_attempt_leaves_the_holder_alone(ctx: &Ctx) -> Outcome {
+    let (lock, other) = (ctx.lock(), ctx.reopen()?);
+    let held = lock.try_acquire()?;
+    for _ in 0..20 {
+        denied(lock.try_acquire(), "a held name")?;
+        denied(other.lock(lock.name().as_str()).try_acquire(), "a held name, another handle")?;
+    }
+    let status = held.status();
+    check!(status == Status::Held, "expected the holder to hold still, saw {status:?}");
+    held.renew()?;
+    held.release()?;
+    Ok(())
+}
+
+fn a_denied_attempt_does_not_lengthen_the_lease(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let began = Moment::now();
+    let held = lock.clone().ttl(ctx.ttl()).release_on_drop(false).try_acquire()?;
+    drop(held);
+    let longer = lock.clone().ttl(ctx.long());
+    loop {
+        match longer.try_acquire() {
+            Ok(held) => return Ok(held.release()?),
+            Err(error) if error.is_contended() => {}
+            Err(error) => return Err(error.into()),
         }
+        let passed = Moment::now().since(began);
+        check!(
+            passed < ctx.ttl() + SOON,
+            "expected the lease to end by itself, still taken after {passed:?}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn a_denied_attempt_leaves_nothing_behind(ctx: &Ctx) -> Outcome {
+    let (lock, other) = (ctx.lock(), ctx.reopen()?);
+    for _ in 0..20 {
+        let held = lock.try_acquire()?;
+        denied(other.lock(lock.name().as_str()).try_acquire(), "a held name")?;
+        held.release()?;
+    }
+    lock.try_acquire()?.release()?;
+    Ok(())
+}
+
+fn a_name_is_taken_again_and_again(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    for _ in 0..100 {
+        lock.try_acquire()?.release()?;
+        drop(lock.acquire_for(SOON)?);
     }
     Ok(())
 }

@@ -1,162 +1,158 @@
-//! Fences grow.
+//! Fences: larger with every grant of a name, whatever happened in between.
 
-use std::sync::Mutex;
-use std::thread;
+use tenure_core::{Breaking, Fence};
 
-use tenure_core::{Breaking, Fence, Name};
+use crate::agent::Agent;
+use crate::case::cases;
+use crate::ctx::{Ctx, SOON, free_within, growing};
+use crate::failure::{Outcome, check};
+use crate::subject::{Options, TestLock};
 
-use super::Covers::Defect;
-use super::{Case, Need, SHORT, SOON};
-use crate::failure::{Failure, Outcome, ensure};
+cases! {
+    fences_grow_from_grant_to_grant defects [10] breaks "gives every grant the same fence";
+    fences_grow_over_expiry defects [10] breaks "counts releases instead of grants";
+    fences_grow_over_a_drop defects [10] breaks "counts releases instead of grants";
+    fences_grow_between_two_handles defects [10] breaks "counts in the handle";
+    fences_grow_over_a_force_release defects [10] needs [Inspect] breaks "forgets the fence with the holder";
+    fences_grow_over_reopening_the_store defects [10] breaks "counts from one in every handle";
+    fences_grow_while_names_come_and_go defects [5, 10] breaks "forgets idle names and their fences";
+    fences_grow_between_processes defects [10] needs [Processes] breaks "counts in the process";
+    fences_grow_over_the_death_of_a_process defects [10, 11] needs [Processes] breaks "counts in the process";
+    a_gate_that_saw_the_next_fence_stops_the_late_holder defects [10] breaks "gives every grant the same fence";
+    a_fence_fits_the_numbers_of_others breaks "uses all 64 bits";
+}
 
-pub(super) const CASES: &[Case] = &[
-    Case {
-        name: "fences_grow_over_release",
-        covers: &[Defect(10)],
-        needs: &[],
-        run: |context| {
-            let lock = context.store().lock(&context.name("x"));
-            let mut last = Fence::ZERO;
-            for _ in 0..100 {
-                let held = lock.try_acquire()?;
-                ensure!(held.fence() > last, "{:?} after {last:?}", held.fence());
-                last = held.fence();
-                held.release()?;
-            }
-            Ok(())
-        },
-    },
-    Case {
-        name: "fences_grow_over_expiry",
-        covers: &[Defect(10)],
-        needs: &[],
-        run: |context| {
-            let name = context.name("x");
-            let late = context.store().lock(&name).ttl(SHORT).try_acquire()?;
-            // A handle that saw no fence before.
-            let next = context.reopen()?.lock(&name).acquire_for(SOON)?;
-            ensure!(next.fence() > late.fence(), "{:?} after {:?}", next.fence(), late.fence());
-            next.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "fences_grow_over_reopening_the_store",
-        covers: &[Defect(10)],
-        needs: &[],
-        run: |context| {
-            let name = context.name("x");
-            let mut last = Fence::ZERO;
-            for _ in 0..10 {
-                let held = context.reopen()?.lock(&name).try_acquire()?;
-                ensure!(held.fence() > last, "{:?} after {last:?}", held.fence());
-                last = held.fence();
-                held.release()?;
-            }
-            Ok(())
-        },
-    },
-    Case {
-        name: "fences_grow_over_force_release",
-        covers: &[Defect(10)],
-        needs: &[Need::Inspect],
-        run: |context| {
-            let name = context.name("x");
-            let inspect = context.store().inspect().ok_or_else(|| Failure::new("no Inspect"))?;
-            for breaking in [Breaking::Now, Breaking::Safe] {
-                let held = context.store().lock(&name).try_acquire()?;
-                let fence = held.fence();
-                inspect.force_release(&Name::new(name.as_str())?, breaking, "a test")?;
-                drop(held);
-                let next = context.reopen()?.lock(&name).acquire_for(SOON)?;
-                // The break itself moved the fence: there is room for it in between.
-                ensure!(next.fence().get() > fence.get() + 1, "{:?} after {fence:?}", next.fence());
-                next.release()?;
-            }
-            Ok(())
-        },
-    },
-    Case {
-        name: "fences_are_unique_and_in_the_order_of_the_grants",
-        covers: &[Defect(10)],
-        needs: &[],
-        run: |context| {
-            let name = context.name("x");
-            let stores = [context.reopen()?, context.reopen()?, context.reopen()?, context.reopen()?];
-            let fences = Mutex::new(Vec::new());
-            thread::scope(|scope| -> Outcome {
-                let mut threads = Vec::new();
-                for store in &stores {
-                    let (name, fences) = (&name, &fences);
-                    threads.push(scope.spawn(move || -> Outcome {
-                        for _ in 0..50 {
-                            let held = store.lock(name).acquire_for(SOON)?;
-                            fences.lock().map_err(|_| Failure::new("poisoned"))?.push(held.fence());
-                            held.release()?;
-                        }
-                        Ok(())
-                    }));
-                }
-                threads
-                    .into_iter()
-                    .try_for_each(|thread| thread.join().map_err(|_| Failure::new("a thread panicked"))?)
-            })?;
-            let fences = fences.into_inner().map_err(|_| Failure::new("poisoned"))?;
-            ensure!(fences.len() == 200, "{} grants", fences.len());
-            ensure!(fences.windows(2).all(|pair| pair[0] < pair[1]), "out of order: {fences:?}");
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_renewal_keeps_the_fence",
-        covers: &[],
-        needs: &[],
-        run: |context| {
-            let lock = context.store().lock(&context.name("x"));
-            let held = lock.try_acquire()?;
-            let fence = held.fence();
-            held.renew()?;
-            let seen = lock.try_acquire().err().and_then(|error| error.holder());
-            ensure!(
-                held.fence() == fence && seen.is_none_or(|seen| seen == fence),
-                "{fence:?}, then {seen:?}"
-            );
-            held.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "an_acquire_asked_twice_is_granted_once",
-        covers: &[Defect(15)],
-        needs: &[],
-        run: |context| {
-            let name = context.name("x");
-            let fences = context.store().ask_twice(&name)?;
-            ensure!(fences[0].is_some(), "a free lock was refused");
-            ensure!(fences[0] == fences[1], "one token got {fences:?}");
-            context.store().lock(&name).acquire_for(SOON)?.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_gate_that_saw_the_next_fence_refuses_the_paused_holder",
-        covers: &[Defect(10)],
-        needs: &[],
-        run: |context| {
-            let lock = context.store().lock(&context.name("x"));
-            let mut gate = Fence::ZERO;
-            let mut write = |fence: Fence| {
-                let passed = fence >= gate;
-                gate = gate.max(fence);
-                passed
-            };
-            let paused = lock.clone().ttl(SHORT).try_acquire()?;
-            ensure!(write(paused.fence()), "the holder's write was refused");
-            let next = lock.acquire_for(SOON)?;
-            ensure!(write(next.fence()), "the next holder's write was refused");
-            ensure!(!write(paused.fence()), "a stale write passed");
-            next.release()?;
-            Ok(())
-        },
-    },
-];
+fn grant(lock: &TestLock) -> Outcome<Fence> {
+    let held = free_within(lock, SOON, "a name that should be free by now")?;
+    let fence = held.fence();
+    held.release()?;
+    Ok(fence)
+}
+
+fn fences_grow_from_grant_to_grant(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    // A new lock each time, which has seen no fence.
+    let fences: Vec<_> =
+        (0..100).map(|_| grant(&ctx.subject.lock(lock.name().as_str()))).collect::<Outcome<_>>()?;
+    growing(&fences, "one release after another")?;
+    check!(fences[0] > Fence::ZERO, "expected fences above zero, saw {}", fences[0]);
+    Ok(())
+}
+
+fn fences_grow_over_expiry(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let mut fences = Vec::new();
+    for _ in 0..3 {
+        let name = lock.name();
+        let held = ctx.subject.lock(name.as_str()).ttl(ctx.ttl()).acquire_for(ctx.ttl() + SOON)?;
+        fences.push(held.fence());
+        std::mem::forget(held);
+    }
+    fences.push(grant(&lock)?);
+    growing(&fences, "one expiry after another")
+}
+
+fn fences_grow_over_a_drop(ctx: &Ctx) -> Outcome {
+    let name = ctx.name();
+    let mut fences = Vec::new();
+    for _ in 0..20 {
+        let held = ctx.subject.lock(&name).try_acquire()?;
+        fences.push(held.fence());
+        drop(held);
+    }
+    growing(&fences, "one drop after another")
+}
+
+fn fences_grow_between_two_handles(ctx: &Ctx) -> Outcome {
+    let (name, other) = (ctx.name(), ctx.reopen()?);
+    let mut fences = Vec::new();
+    for _ in 0..20 {
+        fences.push(grant(&ctx.subject.lock(&name))?);
+        fences.push(grant(&other.lock(&name))?);
+    }
+    growing(&fences, "two handles in turn")
+}
+
+fn fences_grow_over_a_force_release(ctx: &Ctx) -> Outcome {
+    let (lock, name) = (ctx.lock(), ctx.name());
+    let mut fences = Vec::new();
+    for breaking in [Breaking::Now, Breaking::Safe, Breaking::Now, Breaking::Safe] {
+        let held = ctx.subject.lock(&name).try_acquire()?;
+        fences.push(held.fence());
+        ctx.subject.inspect().force_release(&ctx.subject.lock(&name).name(), breaking, "a case")?;
+        drop(held);
+        fences.push(grant(&ctx.subject.lock(&name))?);
+    }
+    drop(lock);
+    growing(&fences, "one force release after another")
+}
+
+fn fences_grow_over_reopening_the_store(ctx: &Ctx) -> Outcome {
+    let name = ctx.name();
+    let fences: Vec<_> = (0..10)
+        .map(|_| ctx.reopen().and_then(|subject| grant(&subject.lock(&name))))
+        .collect::<Outcome<_>>()?;
+    growing(&fences, "one opening after another")
+}
+
+fn fences_grow_while_names_come_and_go(ctx: &Ctx) -> Outcome {
+    let name = ctx.name();
+    let mut fences = Vec::new();
+    for _ in 0..3 {
+        fences.push(grant(&ctx.subject.lock(&name))?);
+        for _ in 0..600 {
+            grant(&ctx.lock())?;
+        }
+    }
+    fences.push(grant(&ctx.subject.lock(&name))?);
+    growing(&fences, "hundreds of other names in between")
+}
+
+fn fences_grow_between_processes(ctx: &Ctx) -> Outcome {
+    let name = ctx.name();
+    let mut agents: Vec<Agent> = (0..2).map(|_| ctx.agent()).collect::<Outcome<_>>()?;
+    let mut fences = Vec::new();
+    for round in 0..20 {
+        let agent = &mut agents[round % 2];
+        fences.push(agent.take(&name, &Options::default())?.fence);
+        agent.release(&name)?.done()?;
+        fences.push(grant(&ctx.subject.lock(&name))?);
+    }
+    growing(&fences, "three processes in turn")
+}
+
+fn fences_grow_over_the_death_of_a_process(ctx: &Ctx) -> Outcome {
+    let name = ctx.name();
+    let mut fences = Vec::new();
+    for _ in 0..3 {
+        let mut agent = ctx.agent()?;
+        let options = Options::ttl(ctx.ttl());
+        fences.push(agent.acquire(&name, &options, crate::agent::Wait::For(SOON))?.taken()?.fence);
+        agent.kill()?;
+    }
+    fences.push(grant(&ctx.subject.lock(&name))?);
+    growing(&fences, "one killed process after another")
+}
+
+fn a_gate_that_saw_the_next_fence_stops_the_late_holder(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let mut gate = Fence::ZERO;
+    let mut passes = |fence: Fence| {
+        gate = gate.max(fence);
+        fence >= gate
+    };
+    let late = lock.clone().ttl(ctx.ttl()).try_acquire()?;
+    check!(passes(late.fence()), "expected the holder to pass, saw it stopped");
+    let next = lock.acquire_for(ctx.ttl() + SOON)?;
+    check!(passes(next.fence()), "expected the next holder to pass, saw it stopped");
+    check!(!passes(late.fence()), "expected the late holder to be stopped, saw it pass");
+    next.release()?;
+    Ok(())
+}
+
+fn a_fence_fits_the_numbers_of_others(ctx: &Ctx) -> Outcome {
+    let fence = grant(&ctx.lock())?;
+    // What JSON and floating-point numbers hold exactly.
+    check!(fence.get() < 1 << 53, "expected a fence below 2^53, saw {fence}");
+    Ok(())
+}

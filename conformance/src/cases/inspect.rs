@@ -1,220 +1,194 @@
-//! Looking at locks from outside, and breaking them.
+//! Looking at locks from outside.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
-use tenure_core::{Breaking, Inspect, Kind, Name};
+use tenure_core::Moment;
 
-use super::Covers::Defect;
-use super::{Case, Context, Need, SHORT, SOON, refused, until};
-use crate::failure::{Failure, Outcome, ensure};
+use crate::case::cases;
+use crate::ctx::{Ctx, SOON, denied, eventually, join, sleep_until};
+use crate::failure::{Failure, Outcome, check};
+use crate::subject::{Options, TestLock};
 
-pub(super) const CASES: &[Case] = &[
-    Case {
-        name: "inspection_tells_the_truth",
-        covers: &[],
-        needs: &[Need::Inspect],
-        run: |context| {
-            let name = Name::new(context.name("x"))?;
-            let lock = context.store().lock(name.as_str()).ttl(Duration::from_secs(30)).label("it is me");
-            let before = SystemTime::now() - Duration::from_secs(1);
-            let held = lock.try_acquire()?;
-            let seen = inspect(context)?.inspect(&name)?.ok_or_else(|| Failure::new("nobody seen"))?;
-            ensure!(seen.name() == &name && seen.label() == "it is me", "{seen:?}");
-            ensure!(seen.fence() == held.fence(), "{:?} instead of {:?}", seen.fence(), held.fence());
-            let left = seen.remaining().ok_or_else(|| Failure::new("no lease seen"))?;
-            ensure!(left > Duration::from_secs(20) && left <= Duration::from_secs(30), "{left:?} left");
-            let since = seen.since().ok_or_else(|| Failure::new("no time seen"))?;
-            ensure!(
-                since >= before && since <= SystemTime::now() + Duration::from_secs(1),
-                "since {since:?}"
-            );
-            ensure!(seen.breaking().is_none(), "{seen:?}");
-            held.release()?;
+cases! {
+    a_holder_can_be_seen rows [23] needs [Inspect] breaks "shows what the last grant was";
+    a_free_name_shows_nobody rows [23] needs [Inspect] breaks "shows what the last grant was";
+    an_expired_holder_is_not_shown rows [23] needs [Inspect] breaks "shows what has ended";
+    looking_changes_nothing defects [3] needs [Inspect] breaks "renews what it looks at";
+    looking_never_takes_the_next_holders_lock defects [3] needs [Inspect] breaks "clears an expired holder when it looks";
+    a_list_shows_what_is_held_in_order rows [23] needs [Inspect] breaks "lists in the order of its storage";
+    a_list_shows_names_as_they_are rows [23] defects [19, 20] needs [Inspect] breaks "lists shortened or escaped names";
+    a_list_ends_at_the_prefix rows [1, 2] needs [Inspect] breaks "lists the locks of other prefixes";
+    another_process_can_be_seen rows [39] needs [Inspect, Processes] breaks "shows only its own locks";
+    a_name_that_is_kept_closed_can_be_seen needs [Inspect] breaks "shows a closed name as free";
+}
+
+fn a_holder_can_be_seen(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock().ttl(ctx.long()).label("the case");
+    let held = lock.try_acquire()?;
+    let Some(seen) = ctx.subject.inspect().inspect(&lock.name())? else {
+        return Err(Failure::new("expected a holder, saw nobody"));
+    };
+    check!(seen.fence() == held.fence(), "expected fence {}, saw {}", held.fence(), seen.fence());
+    check!(seen.label() == "the case", "expected the label \"the case\", saw {:?}", seen.label());
+    check!(seen.name() == &lock.name(), "expected the name {:?}, saw {:?}", lock.name(), seen.name());
+    let age = seen.since().map(|since| SystemTime::now().duration_since(since).unwrap_or_default());
+    check!(age.is_none_or(|age| age < SOON), "expected a grant of just now, saw one {age:?} old");
+    let left = seen.remaining().unwrap_or_default();
+    check!(left <= ctx.long() && left > ctx.long() / 2, "expected about {:?} left, saw {left:?}", ctx.long());
+    check!(seen.breaking().is_none(), "expected no force release, saw {:?}", seen.breaking());
+    held.release()?;
+    Ok(())
+}
+
+fn nobody(ctx: &Ctx, lock: &TestLock, when: &str) -> Outcome {
+    let seen = ctx.subject.inspect().inspect(&lock.name())?;
+    check!(seen.is_none(), "expected nobody {when}, saw {seen:?}");
+    let listed = ctx.subject.inspect().list(lock.name().as_str())?;
+    check!(listed.is_empty(), "expected an empty list {when}, saw {listed:?}");
+    Ok(())
+}
+
+fn a_free_name_shows_nobody(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    nobody(ctx, &lock, "before the first grant")?;
+    lock.try_acquire()?.release()?;
+    nobody(ctx, &lock, "after a release")?;
+    drop(lock.try_acquire()?);
+    nobody(ctx, &lock, "after a drop")
+}
+
+fn an_expired_holder_is_not_shown(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock().ttl(ctx.ttl()).release_on_drop(false);
+    drop(lock.try_acquire()?);
+    sleep_until(Moment::now() + ctx.ttl() + Duration::from_millis(20));
+    nobody(ctx, &lock, "after the end of the lease")
+}
+
+fn looking_changes_nothing(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let held = lock.clone().ttl(ctx.ttl() * 2).try_acquire()?;
+    let end = Moment::now() + ctx.ttl() * 2;
+    let mut before = Duration::MAX;
+    while Moment::now() < end {
+        if let Some(seen) = ctx.subject.inspect().inspect(&lock.name())? {
+            let left = seen.remaining().unwrap_or(Duration::MAX);
+            check!(left <= before, "expected the lease to go on ending, saw {left:?} after {before:?}");
+            before = left;
+        }
+        ctx.subject.inspect().list(lock.name().as_str())?;
+        thread::sleep(Duration::from_millis(5));
+    }
+    eventually(SOON, "the end of a lease that somebody looks at", || lock.try_acquire().is_ok())?;
+    drop(held);
+    Ok(())
+}
+
+fn looking_never_takes_the_next_holders_lock(ctx: &Ctx) -> Outcome {
+    let over = AtomicBool::new(false);
+    let locks: Vec<_> = (0..100).map(|_| ctx.lock()).collect();
+    let options = Options { release_on_drop: Some(false), ..Options::ttl(ctx.ttl()) };
+    for lock in &locks {
+        drop(ctx.subject.lock_with(lock.name().as_str(), options.clone()).try_acquire()?);
+    }
+    let other = ctx.reopen()?;
+    sleep_until(Moment::now() + ctx.ttl());
+    thread::scope(|scope| {
+        let looking = scope.spawn(|| -> Outcome {
+            while !over.load(Ordering::Relaxed) {
+                for lock in &locks {
+                    other.inspect().inspect(&lock.name())?;
+                }
+                other.inspect().list(ctx.case)?;
+            }
             Ok(())
-        },
-    },
-    Case {
-        name: "nobody_is_seen_where_nobody_holds",
-        covers: &[],
-        needs: &[Need::Inspect],
-        run: |context| {
-            let name = Name::new(context.name("x"))?;
-            ensure!(inspect(context)?.inspect(&name)?.is_none(), "somebody in a name never used");
-            context.store().lock(name.as_str()).try_acquire()?.release()?;
-            ensure!(inspect(context)?.inspect(&name)?.is_none(), "somebody after a release");
-            let held = context.store().lock(name.as_str()).ttl(SHORT).try_acquire()?;
-            until("expiry", || Ok(inspect(context)?.inspect(&name)?.is_none()))?;
-            drop(held);
-            Ok(())
-        },
-    },
-    Case {
-        name: "the_list_has_all_that_is_held_and_begins_with_the_prefix",
-        covers: &[],
-        needs: &[Need::Inspect],
-        run: |context| {
-            let names = ["b", "a", "A", "a long\0name", &"n".repeat(400)].map(|name| context.name(name));
-            let held: Vec<_> = names
-                .iter()
-                .map(|name| context.store().lock(name).try_acquire())
-                .collect::<Result<_, _>>()?;
-            context.store().lock(&context.name("free")).try_acquire()?.release()?;
-            let list = |prefix: &str| -> Outcome<Vec<String>> {
-                Ok(inspect(context)?
-                    .list(prefix)?
-                    .iter()
-                    .map(|seen| seen.name().as_str().to_owned())
-                    .collect())
-            };
-            let mut expected = names.to_vec();
-            expected.sort();
-            let seen = list(&context.name(""))?;
-            ensure!(seen == expected, "{seen:?} instead of {expected:?}");
-            let seen = list(&context.name("a"))?;
-            ensure!(seen.len() == 2, "{seen:?}");
-            for held in held {
+        });
+        let taking = || -> Outcome {
+            let held = locks.iter().map(TestLock::try_acquire).collect::<Result<Vec<_>, _>>()?;
+            thread::sleep(Duration::from_millis(50));
+            for (lock, held) in locks.iter().zip(held) {
+                denied(lock.try_acquire(), "an expired name that was taken while others looked at it")?;
                 held.release()?;
             }
             Ok(())
-        },
-    },
-    Case {
-        name: "looking_at_an_expired_lock_changes_nothing",
-        covers: &[Defect(3)],
-        needs: &[Need::Inspect],
-        run: |context| {
-            for round in 0..20 {
-                let name = Name::new(context.name(&round.to_string()))?;
-                let lock = context.store().lock(name.as_str());
-                let expired = lock.clone().ttl(Duration::from_millis(15)).try_acquire()?;
-                expired.lost();
-                std::thread::scope(|scope| -> Outcome {
-                    let looker = scope.spawn(|| -> Outcome {
-                        for _ in 0..50 {
-                            inspect(context)?.inspect(&name)?;
-                            inspect(context)?.list(name.as_str())?;
-                        }
-                        Ok(())
-                    });
-                    let next = lock.acquire_for(SOON)?;
-                    looker.join().map_err(|_| Failure::new("the looker panicked"))??;
-                    refused(lock.try_acquire(), Kind::Contended)?;
-                    next.release()?;
-                    Ok(())
-                })?;
-            }
-            Ok(())
-        },
-    },
-    Case {
-        name: "breaking_what_nobody_holds_does_nothing",
-        covers: &[],
-        needs: &[Need::Inspect],
-        run: |context| {
-            let name = Name::new(context.name("x"))?;
-            for breaking in [Breaking::Safe, Breaking::Now] {
-                ensure!(
-                    inspect(context)?.force_release(&name, breaking, "a test")?.is_none(),
-                    "somebody was broken"
-                );
-            }
-            context.store().lock(name.as_str()).try_acquire()?.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_broken_lock_stays_closed_until_its_holder_has_let_go",
-        covers: &[],
-        needs: &[Need::Inspect],
-        run: |context| {
-            let name = Name::new(context.name("x"))?;
-            let lock = context.store().lock(name.as_str());
-            let loser = lock.try_acquire()?;
-            let seen = inspect(context)?.force_release(&name, Breaking::Safe, "a good reason")?;
-            ensure!(
-                seen.is_some_and(|seen| seen.fence() == loser.fence()),
-                "it was not the loser that was broken"
-            );
-            refused(lock.try_acquire(), Kind::Contended)?;
-            let broken = inspect(context)?.inspect(&name)?.ok_or_else(|| Failure::new("nobody seen"))?;
-            ensure!(broken.breaking() == Some("a good reason"), "{broken:?}");
-            ensure!(broken.fence() > loser.fence(), "the fence did not move");
-            refused(loser.release(), Kind::Lost)?;
-            lock.try_acquire()?.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "dropping_a_broken_lock_opens_it",
-        covers: &[],
-        needs: &[Need::Inspect],
-        run: |context| {
-            let name = Name::new(context.name("x"))?;
-            let lock = context.store().lock(name.as_str());
-            let loser = lock.try_acquire()?;
-            inspect(context)?.force_release(&name, Breaking::Safe, "a test")?;
-            std::thread::scope(|scope| -> Outcome {
-                let waiter = scope.spawn(|| lock.acquire_for(SOON));
-                std::thread::sleep(SHORT / 8);
-                ensure!(!waiter.is_finished(), "two holders");
-                drop(loser);
-                waiter.join().map_err(|_| Failure::new("the waiter panicked"))??.release()?;
-                Ok(())
-            })
-        },
-    },
-    Case {
-        name: "a_broken_lock_opens_when_its_lease_has_run_out",
-        covers: &[],
-        needs: &[Need::Inspect],
-        run: |context| {
-            let name = Name::new(context.name("x"))?;
-            let lock = context.store().lock(name.as_str());
-            let began = Instant::now();
-            let loser = lock.clone().ttl(SHORT * 2).try_acquire()?;
-            inspect(context)?.force_release(&name, Breaking::Safe, "a test")?;
-            // The holder never lets go.
-            std::mem::forget(loser);
-            lock.acquire_for(SOON)?.release()?;
-            ensure!(began.elapsed() >= SHORT * 2, "open after {:?}", began.elapsed());
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_lock_broken_now_is_open_at_once_and_the_loser_leaves_it_alone",
-        covers: &[],
-        needs: &[Need::Inspect],
-        run: |context| {
-            let name = Name::new(context.name("x"))?;
-            let lock = context.store().lock(name.as_str());
-            let loser = lock.try_acquire()?;
-            inspect(context)?.force_release(&name, Breaking::Now, "a test")?;
-            let next = lock.try_acquire()?;
-            ensure!(next.fence() > loser.fence(), "{:?} after {:?}", next.fence(), loser.fence());
-            refused(loser.renew(), Kind::Lost)?;
-            refused(loser.release(), Kind::Lost)?;
-            refused(lock.try_acquire(), Kind::Contended)?;
-            next.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_name_kept_after_its_release_can_be_broken_open",
-        covers: &[],
-        needs: &[Need::Inspect],
-        run: |context| {
-            let name = Name::new(context.name("x"))?;
-            let lock = context.store().lock(name.as_str());
-            lock.clone().hold_at_least(Duration::from_secs(60)).try_acquire()?.release()?;
-            refused(lock.try_acquire(), Kind::Contended)?;
-            ensure!(inspect(context)?.inspect(&name)?.is_some(), "a kept name is not seen");
-            inspect(context)?.force_release(&name, Breaking::Safe, "a test")?;
-            lock.try_acquire()?.release()?;
-            Ok(())
-        },
-    },
-];
+        };
+        let taken = taking();
+        over.store(true, Ordering::Relaxed);
+        join(looking)?;
+        taken
+    })
+}
 
-fn inspect(context: &Context) -> Outcome<&dyn Inspect> {
-    context.store().inspect().ok_or_else(|| Failure::new("no Inspect"))
+fn a_list_shows_what_is_held_in_order(ctx: &Ctx) -> Outcome {
+    let start = ctx.name();
+    let names = ["b", "a", "c", "B", "\u{e9}", "aa"].map(|ending| format!("{start}/{ending}"));
+    let held =
+        names.iter().map(|name| ctx.subject.lock(name).try_acquire()).collect::<Result<Vec<_>, _>>()?;
+    let free = ctx.subject.lock(format!("{start}/free"));
+    free.try_acquire()?.release()?;
+    let listed = ctx.subject.inspect().list(&format!("{start}/"))?;
+    let seen: Vec<_> = listed.iter().map(|holder| holder.name().to_string()).collect();
+    let mut expected = names.to_vec();
+    expected.sort();
+    check!(seen == expected, "expected {expected:?}, saw {seen:?}");
+    for held in held {
+        let shown = listed.iter().any(|holder| holder.fence() == held.fence());
+        check!(shown, "expected fence {} in the list, saw {listed:?}", held.fence());
+        held.release()?;
+    }
+    nobody(ctx, &ctx.subject.lock(format!("{start}/")), "when all are released")
+}
+
+fn a_list_shows_names_as_they_are(ctx: &Ctx) -> Outcome {
+    let start = ctx.name();
+    let long = "l".repeat(1000);
+    let endings = ["%3A", "~", " ", "\0", "../x", "{a}", long.as_str(), "e\u{301}"];
+    let names = endings.map(|ending| format!("{start}/{ending}"));
+    let held =
+        names.iter().map(|name| ctx.subject.lock(name).try_acquire()).collect::<Result<Vec<_>, _>>()?;
+    let listed = ctx.subject.inspect().list(&start)?;
+    let seen: Vec<_> = listed.iter().map(|holder| holder.name().to_string()).collect();
+    for name in &names {
+        check!(seen.contains(name), "expected {name:?} in the list, saw {seen:?}");
+    }
+    check!(seen.len() == names.len(), "expected {} names, saw {seen:?}", names.len());
+    drop(held);
+    Ok(())
+}
+
+fn a_list_ends_at_the_prefix(ctx: &Ctx) -> Outcome {
+    let name = ctx.name();
+    let other = ctx.open_with(ctx.settings().with_prefix("elsewhere:")?)?;
+    let held = other.lock(&name).try_acquire()?;
+    nobody(ctx, &ctx.subject.lock(&name), "under this prefix")?;
+    let there = other.inspect().list(&name)?;
+    check!(there.len() == 1, "expected the lock under its own prefix, saw {there:?}");
+    held.release()?;
+    Ok(())
+}
+
+fn another_process_can_be_seen(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let mut agent = ctx.agent()?;
+    let options = Options { label: Some("an agent".into()), ..Options::default() };
+    let taken = agent.take(lock.name().as_str(), &options)?;
+    let seen = ctx.subject.inspect().inspect(&lock.name())?;
+    let facts = seen.as_ref().map(|seen| (seen.fence(), seen.label()));
+    check!(facts == Some((taken.fence, "an agent")), "expected the agent's lock, saw {seen:?}");
+    agent.release(lock.name().as_str())?.done()?;
+    let mut other = ctx.agent()?;
+    other.take(lock.name().as_str(), &Options::default())?;
+    let seen = ctx.subject.inspect().inspect(&lock.name())?;
+    check!(seen.as_ref().is_some_and(|seen| !seen.label().is_empty()), "expected a label, saw {seen:?}");
+    other.release(lock.name().as_str())?.done()?;
+    Ok(())
+}
+
+fn a_name_that_is_kept_closed_can_be_seen(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    lock.clone().hold_at_least(ctx.long()).try_acquire()?.release()?;
+    let seen = ctx.subject.inspect().inspect(&lock.name())?;
+    check!(seen.is_some(), "expected a name that stays taken to be shown, saw nobody");
+    Ok(())
 }

@@ -1,116 +1,158 @@
-//! Losses are told.
+//! Honesty about loss: what a holder believes, and how it learns that it is over.
 
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
 
-use tenure_core::{Breaking, Cause, Name, Status};
+use tenure_core::{Cause, Moment, Status};
 
-use super::Covers::{Defect, Row};
-use super::{Case, Need, SHORT, SOON, until};
-use crate::failure::{Failure, ensure};
+use crate::case::cases;
+use crate::ctx::{Ctx, SOON, eventually, join, sleep_until};
+use crate::failure::{Outcome, check};
+use crate::subject::TestHeld;
 
-pub(super) const CASES: &[Case] = &[
-    Case {
-        name: "a_loss_by_expiry_is_told_in_time",
-        covers: &[Row(16), Defect(10)],
-        needs: &[],
-        run: |context| {
-            let held = context.store().lock(&context.name("x")).ttl(SHORT).try_acquire()?;
-            let (tell, told) = mpsc::channel();
-            held.on_lost(move |cause| {
-                let _ = tell.send((cause, Instant::now()));
-            });
-            let began = Instant::now();
-            ensure!(held.lost() == Cause::Expired, "another cause");
-            ensure!(began.elapsed() <= SHORT * 10, "told after {:?}", began.elapsed());
-            let (cause, _) = told.recv_timeout(SOON).map_err(|_| Failure::new("no callback"))?;
-            ensure!(cause == Cause::Expired, "{cause:?}");
-            ensure!(held.status() == Status::Lost(Cause::Expired), "{:?}", held.status());
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_loss_by_force_is_told_to_a_kept_holder",
-        covers: &[Defect(10)],
-        needs: &[Need::Inspect],
-        run: |context| {
-            let name = context.name("x");
-            let held = context.store().lock(&name).try_acquire()?;
-            let (tell, told) = mpsc::channel();
-            held.on_lost(move |cause| {
-                let _ = tell.send(cause);
-            });
-            let inspect = context.store().inspect().ok_or_else(|| Failure::new("no Inspect"))?;
-            inspect.force_release(&Name::new(name)?, Breaking::Safe, "a test")?;
-            let cause = told.recv_timeout(SOON).map_err(|_| Failure::new("no callback"))?;
-            ensure!(cause == Cause::Forced, "{cause:?}");
-            ensure!(held.status() == Status::Lost(Cause::Forced), "{:?}", held.status());
-            let error = held.release().err().ok_or_else(|| Failure::new("the release succeeded"))?;
-            ensure!(error.cause() == Some(Cause::Forced), "{error:?}");
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_loss_by_force_is_seen_by_a_holder_who_looks",
-        covers: &[],
-        needs: &[Need::Inspect],
-        run: |context| {
-            let name = context.name("x");
-            let held = context.store().lock(&name).try_acquire()?;
-            let inspect = context.store().inspect().ok_or_else(|| Failure::new("no Inspect"))?;
-            inspect.force_release(&Name::new(name)?, Breaking::Safe, "a test")?;
-            until("the loss", || Ok(held.status() == Status::Lost(Cause::Forced)))
-        },
-    },
-    Case {
-        name: "no_loss_is_told_after_a_release",
-        covers: &[Row(12)],
-        needs: &[],
-        run: |context| {
-            let held = context.store().lock(&context.name("x")).ttl(SHORT).try_acquire()?;
-            let (tell, told) = mpsc::channel();
-            held.on_lost(move |cause| {
-                let _ = tell.send(cause);
-            });
-            held.release()?;
-            let told = told.recv_timeout(SHORT * 2);
-            ensure!(told == Err(mpsc::RecvTimeoutError::Disconnected), "{told:?} after a release");
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_late_listener_is_told_at_once",
-        covers: &[],
-        needs: &[],
-        run: |context| {
-            let held = context.store().lock(&context.name("x")).ttl(SHORT).try_acquire()?;
-            held.lost();
-            let (tell, told) = mpsc::channel();
-            held.on_lost(move |cause| {
-                let _ = tell.send(cause);
-            });
-            let cause = told.recv_timeout(SOON).map_err(|_| Failure::new("no callback"))?;
-            ensure!(cause == Cause::Expired, "{cause:?}");
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_lost_lock_stays_lost",
-        covers: &[Defect(10)],
-        needs: &[],
-        run: |context| {
-            let lock = context.store().lock(&context.name("x"));
-            let held = lock.clone().ttl(SHORT).try_acquire()?;
-            held.lost();
-            std::thread::sleep(Duration::from_millis(20));
-            // The name is free again, and the lock is not got anew behind the holder's back.
-            ensure!(
-                held.renew().is_err() && held.status() == Status::Lost(Cause::Expired),
-                "{:?}",
-                held.status()
-            );
-            lock.acquire_for(SOON)?.release()?;
-            Ok(())
-        },
-    },
-];
+cases! {
+    a_holder_never_believes_beyond_its_deadline rows [12] defects [10] breaks "gives a longer lease than it keeps";
+    a_deadline_lies_within_the_lease rows [12] defects [10] breaks "says a longer lifetime than was asked for";
+    belief_ends_before_the_next_grant rows [12, 15] defects [10] breaks "grants a name before its lease has ended";
+    the_end_of_a_lease_wakes_who_waits_for_a_loss defects [10] breaks "grants leases without an end";
+    a_loss_is_told_once defects [10] breaks "tells of a loss with every attempt";
+    a_loss_is_told_at_once_to_who_asks_late defects [10] breaks "takes a lock without an end for one with";
+    a_release_is_no_loss rows [12] defects [10] breaks "revokes what is released";
+    a_holder_that_renews_in_time_loses_nothing rows [12, 60] defects [10] breaks "renews for a shorter time than it says";
+}
+
+fn a_holder_never_believes_beyond_its_deadline(ctx: &Ctx) -> Outcome {
+    let held = ctx.lock().ttl(ctx.ttl()).try_acquire()?;
+    let Some(deadline) = held.deadline() else {
+        return Err(crate::failure::Failure::new("expected a deadline under a fixed lease, saw none"));
+    };
+    loop {
+        let (before, status, after) = (Moment::now(), held.status(), Moment::now());
+        if after < deadline {
+            check!(status == Status::Held, "expected a lock within its lease to be held, saw {status:?}");
+        } else if before >= deadline {
+            check!(status == Status::Lost(Cause::Expired), "expected a loss by expiry, saw {status:?}");
+            check!(!held.is_held(), "expected no belief after the deadline, saw it");
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn a_deadline_lies_within_the_lease(ctx: &Ctx) -> Outcome {
+    let held = ctx.lock().ttl(ctx.ttl()).try_acquire()?;
+    let latest = Moment::now() + ctx.ttl();
+    let deadline = held.deadline().unwrap_or(Moment::FAR);
+    check!(
+        deadline < latest,
+        "expected a deadline within the lease, saw one {:?} after it",
+        deadline.since(latest)
+    );
+    let left = held.remaining().unwrap_or(Duration::MAX);
+    check!(left < ctx.ttl(), "expected less than {:?} left, saw {left:?}", ctx.ttl());
+    // For clocks that run apart.
+    let long = ctx.lock().ttl(ctx.long()).try_acquire()?;
+    let left = long.remaining().unwrap_or(Duration::MAX);
+    check!(left <= ctx.long() / 100 * 99, "expected a margin of one percent, saw {left:?} left");
+    Ok(())
+}
+
+fn belief_ends_before_the_next_grant(ctx: &Ctx) -> Outcome {
+    let other = ctx.reopen()?;
+    let lock = ctx.lock();
+    let next = other.lock(lock.name().as_str()).ttl(ctx.ttl());
+    let mine = lock.clone().ttl(ctx.ttl());
+    let mut held: TestHeld = mine.try_acquire()?;
+    for round in 0..6 {
+        let deadline = held.deadline().unwrap_or(Moment::FAR);
+        let after = if round % 2 == 0 { &next } else { &mine };
+        let following = after.acquire_for(ctx.ttl() + SOON)?;
+        let granted = Moment::now();
+        check!(
+            deadline <= granted,
+            "expected belief to end before the next grant, saw {:?} of both",
+            deadline.since(granted)
+        );
+        let status = held.status();
+        check!(!status.is_believed(), "expected a loss after the next grant, saw {status:?}");
+        held = following;
+    }
+    Ok(())
+}
+
+fn the_end_of_a_lease_wakes_who_waits_for_a_loss(ctx: &Ctx) -> Outcome {
+    let held = ctx.lock().ttl(ctx.ttl()).try_acquire()?;
+    let deadline = held.deadline().unwrap_or(Moment::FAR);
+    thread::scope(|scope| {
+        let watcher = scope.spawn(|| -> Outcome<(Cause, Moment)> { Ok((held.lost(), Moment::now())) });
+        eventually(ctx.ttl() + SOON, "word of the loss", || watcher.is_finished())?;
+        let (cause, woken) = join(watcher)?;
+        check!(cause == Cause::Expired, "expected a loss by expiry, saw {cause:?}");
+        check!(woken >= deadline, "expected word of the loss at the deadline, saw it before");
+        let late = woken.since(deadline);
+        check!(
+            late < Duration::from_secs(2),
+            "expected word of the loss at the deadline, saw it {late:?} later"
+        );
+        Ok(())
+    })
+}
+
+/// Counts how often it was told.
+fn listen(held: &TestHeld) -> Arc<AtomicU32> {
+    let told = Arc::new(AtomicU32::new(0));
+    let count = told.clone();
+    held.on_lost(Box::new(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+    }));
+    told
+}
+
+fn a_loss_is_told_once(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let held = lock.clone().ttl(ctx.ttl()).try_acquire()?;
+    let told = listen(&held);
+    eventually(ctx.ttl() + SOON, "word of the loss", || told.load(Ordering::SeqCst) > 0)?;
+    drop(held.renew());
+    lock.acquire_for(SOON)?.release()?;
+    drop(held.release());
+    thread::sleep(Duration::from_millis(50));
+    let times = told.load(Ordering::SeqCst);
+    check!(times == 1, "expected to be told once, saw {times} times");
+    Ok(())
+}
+
+fn a_loss_is_told_at_once_to_who_asks_late(ctx: &Ctx) -> Outcome {
+    let held = ctx.lock().ttl(ctx.ttl()).try_acquire()?;
+    sleep_until(Moment::now() + ctx.ttl());
+    let status = held.status();
+    check!(status == Status::Lost(Cause::Expired), "expected a loss by expiry, saw {status:?}");
+    let told = listen(&held);
+    eventually(SOON, "word of a loss that has happened", || told.load(Ordering::SeqCst) == 1)
+}
+
+fn a_release_is_no_loss(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock().ttl(ctx.ttl());
+    let held = lock.try_acquire()?;
+    let told = listen(&held);
+    held.release()?;
+    let dropped = lock.try_acquire()?;
+    let told_of_drop = listen(&dropped);
+    drop(dropped);
+    sleep_until(Moment::now() + ctx.ttl() + Duration::from_millis(50));
+    let times = (told.load(Ordering::SeqCst), told_of_drop.load(Ordering::SeqCst));
+    check!(times == (0, 0), "expected no word of a loss, saw it {times:?} times");
+    Ok(())
+}
+
+fn a_holder_that_renews_in_time_loses_nothing(ctx: &Ctx) -> Outcome {
+    let held = ctx.lock().ttl(ctx.ttl()).keep_alive().try_acquire()?;
+    let told = listen(&held);
+    sleep_until(Moment::now() + ctx.ttl() * 4);
+    let times = told.load(Ordering::SeqCst);
+    check!(times == 0, "expected no word of a loss, saw it {times} times");
+    held.release()?;
+    Ok(())
+}

@@ -1,192 +1,245 @@
-//! Names are compared byte by byte.
+//! Names: any text, and never two names for one lock.
 
 use tenure_core::{Kind, Name};
 
-use super::Covers::{Defect, Row};
-use super::{Case, refused};
-use crate::failure::ensure;
+use crate::case::cases;
+use crate::ctx::{Ctx, denied, refused};
+use crate::failure::{Outcome, check};
 
-pub(super) const CASES: &[Case] = &[
-    Case {
-        name: "the_empty_name_is_refused",
-        covers: &[],
-        needs: &[],
-        run: |context| {
-            refused(context.store().lock("").try_acquire(), Kind::InvalidName)?;
-            refused(context.store().lock("").acquire(), Kind::InvalidName)?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "names_of_any_length_up_to_64_kib_lock",
-        covers: &[Defect(13)],
-        needs: &[],
-        run: |context| {
-            let own = context.name("");
-            for length in
-                [1, 63, 64, 65, 190, 199, 200, 201, 250, 251, 255, 256, 300, 4096, Name::MAX_LEN - own.len()]
-            {
-                let name = own.clone() + &"n".repeat(length);
-                let lock = context.store().lock(&name);
-                let held = lock.try_acquire()?;
-                refused(lock.try_acquire(), Kind::Contended)?;
-                let longer = own.clone() + &"n".repeat(length - 1) + "m";
-                context.store().lock(&longer).try_acquire()?.release()?;
-                held.release()?;
+cases! {
+    an_empty_name_is_refused defects [13] breaks "takes the empty name for a lock";
+    names_of_any_length_are_taken defects [13] breaks "has a column or a file name that is too short";
+    a_name_beyond_the_limit_is_refused defects [13] breaks "cuts long names";
+    names_that_look_alike_are_different_locks defects [19] breaks "compares names by a collation";
+    names_with_odd_characters_are_different_locks defects [19, 20] breaks "escapes or drops characters";
+    names_like_paths_are_different_locks defects [19] breaks "makes paths of names";
+    long_names_that_differ_late_are_different_locks defects [13, 19] breaks "cuts long names";
+    names_like_shortened_names_are_different_locks defects [20] breaks "uses the shortened form of a name as a name";
+    joined_segments_make_different_names defects [20] breaks "compares names after undoing their escapes";
+    other_cases_and_lengths_are_released_apart rows [6] defects [19] breaks "finds the lock to free by a collation";
+}
+
+/// All of them are held at once, and each is taken for itself.
+fn all_different(ctx: &Ctx, names: &[String]) -> Outcome {
+    let mut held = Vec::new();
+    for name in names {
+        match ctx.subject.lock(name).try_acquire() {
+            Ok(taken) => held.push(taken),
+            Err(error) if error.is_contended() => {
+                let short: String = name.chars().take(80).collect();
+                return Err(crate::failure::Failure::new(format!(
+                    "expected {short:?} to be a lock of its own, saw that another name's is in the way"
+                )));
             }
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_name_beyond_64_kib_is_refused",
-        covers: &[Defect(13)],
-        needs: &[],
-        run: |context| {
-            refused(context.store().lock(&"n".repeat(Name::MAX_LEN + 1)).try_acquire(), Kind::InvalidName)?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "names_that_look_alike_are_different_locks",
-        covers: &[Row(6), Defect(19), Defect(20)],
-        needs: &[],
-        run: |context| {
-            let alike = [
-                "foo",
-                "Foo",
-                "FOO",
-                "foo ",
-                " foo",
-                "foo\n",
-                "foo\0",
-                "foo\0\0",
-                "\u{e9}",
-                "e\u{301}",
-                "\u{df}",
-                "ss",
-                "a:b",
-                "a%3Ab",
-                "a::b",
-                "a{b}",
-                "{a}b",
-                "a}b",
-                "{}",
-                "..",
-                ".",
-                "/",
-                "a/b",
-                "a\\b",
-                "a~b",
-                "a-b",
-                "\u{1}",
-                "\u{7f}",
-                "*",
-                "?",
-                "%",
-                "%25",
-                "'",
-                "\"",
-                "\u{202e}x",
-                "0",
-                "00",
-                "-",
-                "--help",
-                "lock:foo",
-                "\u{fffd}",
-            ];
-            let mut held = Vec::new();
-            for name in alike {
-                let lock = context.store().lock(&context.name(name));
-                let one = lock.try_acquire();
-                ensure!(one.is_ok(), "{name:?} is no lock of its own: {one:?}");
-                refused(lock.try_acquire(), Kind::Contended)?;
-                held.push(one?);
-            }
-            for one in held {
-                one.release()?;
-            }
-            Ok(())
-        },
-    },
-    Case {
-        name: "names_shorter_than_any_other_lock",
-        covers: &[],
-        needs: &[],
-        run: |context| {
-            // Not of this case's own: nobody else uses names of one character.
-            for name in ["a", "A", ".", "/", "\0", " ", "\u{10ffff}"] {
-                let lock = context.store().lock(name);
-                let held = lock.try_acquire()?;
-                refused(lock.try_acquire(), Kind::Contended)?;
-                held.release()?;
-            }
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_shortened_name_cannot_be_imitated",
-        covers: &[Defect(20)],
-        needs: &[],
-        run: |context| {
-            let long = context.name(&"n".repeat(1000));
-            let held = context.store().lock(&long).try_acquire()?;
-            // What the store may have made of it, as a name of its own.
-            let key = format!("lock:{long}");
-            for room in [64, 128, 200, 220, 250, 255] {
-                let fitted = tenure_core::Limits::new(room.max(65), |byte| byte.is_ascii_graphic()).fit(&key);
-                context.store().lock(fitted.as_str()).try_acquire()?.release()?;
-            }
-            held.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "names_joined_from_parts_never_meet",
-        covers: &[Defect(20)],
-        needs: &[],
-        run: |context| {
-            let own = context.name("x");
-            let parts: [&[&str]; 5] = [&["a", "b"], &["a:b"], &["a", "", "b"], &["a%3Ab"], &["a", "b", ""]];
-            let mut held = Vec::new();
-            for parts in parts {
-                let name = Name::join(std::iter::once(own.as_str()).chain(parts.iter().copied()));
-                held.push(context.store().lock_named(name).try_acquire()?);
-            }
-            for one in held {
-                one.release()?;
-            }
-            Ok(())
-        },
-    },
-    Case {
-        name: "the_prefix_stands_before_the_name",
-        covers: &[Row(1)],
-        needs: &[],
-        run: |context| {
-            let name = context.name("x");
-            let held = context.store().lock(&name).try_acquire()?;
-            let bare = context.reopen_with(|settings| settings.with_prefix(""))?;
-            refused(bare.lock(&format!("lock:{name}")).try_acquire(), Kind::Contended)?;
-            bare.lock(&name).try_acquire()?.release()?;
-            held.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "another_prefix_is_another_lock_and_each_is_released_under_its_own",
-        covers: &[Row(2)],
-        needs: &[],
-        run: |context| {
-            let name = context.name("x");
-            let other = context.reopen_with(|settings| settings.with_prefix("other:"))?;
-            let (ours, theirs) = (context.store().lock(&name), other.lock(&name));
-            let (mine, yours) = (ours.try_acquire()?, theirs.try_acquire()?);
-            mine.release()?;
-            refused(theirs.try_acquire(), Kind::Contended)?;
-            ours.try_acquire()?.release()?;
-            yours.release()?;
-            theirs.try_acquire()?.release()?;
-            Ok(())
-        },
-    },
-];
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for name in names {
+        denied(ctx.subject.lock(name).try_acquire(), "a name that is held")?;
+    }
+    for held in held {
+        held.release()?;
+    }
+    for name in names {
+        ctx.subject.lock(name).try_acquire()?.release()?;
+    }
+    Ok(())
+}
+
+fn an_empty_name_is_refused(ctx: &Ctx) -> Outcome {
+    refused(ctx.subject.lock("").try_acquire(), Kind::InvalidName, "the empty name")?;
+    refused(ctx.subject.lock("").acquire(), Kind::InvalidName, "a wait for the empty name")?;
+    Ok(())
+}
+
+fn names_of_any_length_are_taken(ctx: &Ctx) -> Outcome {
+    // One byte is not a name of this case alone, but nobody else takes it.
+    let mut names = vec!["\u{1}".to_owned()];
+    let start = ctx.name();
+    for length in [64, 100, 128, 200, 249, 250, 251, 255, 256, 300, 767, 1024, 4096, Name::MAX_LEN] {
+        names.push(format!("{start}{}", "n".repeat(length - start.len().min(length))));
+    }
+    for name in &mut names[1..] {
+        name.truncate(Name::MAX_LEN);
+    }
+    names.sort();
+    names.dedup();
+    all_different(ctx, &names)
+}
+
+fn a_name_beyond_the_limit_is_refused(ctx: &Ctx) -> Outcome {
+    let long = "n".repeat(Name::MAX_LEN + 1);
+    refused(ctx.subject.lock(&long).try_acquire(), Kind::InvalidName, "a name that is too long")?;
+    refused(ctx.subject.lock(&long).acquire(), Kind::InvalidName, "a wait for such a name")?;
+    Ok(())
+}
+
+fn names_that_look_alike_are_different_locks(ctx: &Ctx) -> Outcome {
+    let start = ctx.name();
+    let endings = [
+        "",
+        " ",
+        "  ",
+        "\t",
+        "\n",
+        "\u{a0}",
+        "s",
+        "S",
+        "\u{df}",
+        "ss",
+        "\u{17f}",
+        "\u{e9}",
+        "e\u{301}",
+        "e",
+        "\u{212b}",
+        "\u{c5}",
+        "A\u{30a}",
+        "i",
+        "I",
+        "\u{131}",
+        "\u{130}",
+        "\u{3c3}",
+        "\u{3c2}",
+        "\u{3a3}",
+        "\u{ff41}",
+        "a",
+        "\u{1f512}",
+        "\u{200b}",
+        "\u{feff}",
+        "\u{202e}",
+        "1",
+        "\u{ff11}",
+        "01",
+        "1.0",
+    ];
+    let mut names: Vec<_> = endings.iter().map(|ending| format!("{start}{ending}")).collect();
+    names.push(format!(" {start}"));
+    names.push(start.to_uppercase());
+    all_different(ctx, &names)
+}
+
+fn names_with_odd_characters_are_different_locks(ctx: &Ctx) -> Outcome {
+    let start = ctx.name();
+    let endings = [
+        "\0",
+        "\0\0",
+        "\u{1}",
+        "\r",
+        "\r\n",
+        "\u{7f}",
+        "{a}",
+        "{b}",
+        "{",
+        "}",
+        "{}",
+        ":",
+        "%3A",
+        "%3a",
+        "%",
+        "%25",
+        "\\",
+        "/",
+        "'",
+        "\"",
+        "`",
+        "*",
+        "?",
+        "[a]",
+        "%s",
+        "_",
+        "-",
+        ".",
+        "~",
+        "+",
+        " +",
+        "\u{85}",
+        "\u{2028}",
+        "\u{fffd}",
+        "\u{10ffff}",
+        "$(true)",
+        "; drop table locks",
+        "<>|&",
+    ];
+    let mut names: Vec<_> = endings.iter().map(|ending| format!("{start}{ending}")).collect();
+    names.extend(endings.iter().map(|middle| format!("{start}{middle}x")));
+    all_different(ctx, &names)
+}
+
+fn names_like_paths_are_different_locks(ctx: &Ctx) -> Outcome {
+    let start = ctx.name();
+    let mut names: Vec<_> =
+        ["", "/", "//", "/.", "/..", "/a", "/a/", "/./a", "/b/../a", "\\a", ".lock", ".tmp", "."]
+            .iter()
+            .map(|ending| format!("{start}{ending}"))
+            .collect();
+    let special =
+        [".", "..", "/", "../x", "./x", "/x", ".x", "x", "-x", "--", "con", "NUL", "lost+found", "~"];
+    names.extend(special.map(str::to_owned));
+    all_different(ctx, &names)
+}
+
+fn long_names_that_differ_late_are_different_locks(ctx: &Ctx) -> Outcome {
+    let start = ctx.name();
+    let mut names = Vec::new();
+    for length in [200, 250, 300, 1000, 8000, 60_000] {
+        let common = "c".repeat(length);
+        names.extend(["", "x", "y", "X", " "].map(|end| format!("{start}{common}{end}")));
+    }
+    all_different(ctx, &names)
+}
+
+fn names_like_shortened_names_are_different_locks(ctx: &Ctx) -> Outcome {
+    use tenure_core::Limits;
+
+    let (start, prefix) = (ctx.name(), ctx.subject.prefix().to_owned());
+    let mut names = vec![format!("{start}{}", "l".repeat(400)), format!("{start} odd"), format!("{start}~")];
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:~".contains(&byte);
+    for most in [100, 200, 250, 255] {
+        for index in 0..3 {
+            let fitted = Limits::new(most, plain).fit(&format!("{prefix}{}", names[index]));
+            // As a key of its own, and as what a prefix makes of it.
+            names.push(fitted.as_str().to_owned());
+            names.push(fitted.as_str().trim_start_matches(prefix.as_str()).to_owned());
+        }
+    }
+    names.sort();
+    names.dedup();
+    all_different(ctx, &names)
+}
+
+fn joined_segments_make_different_names(ctx: &Ctx) -> Outcome {
+    let start = ctx.name();
+    let segments: [&[&str]; 8] = [
+        &["shop", "order", "7"],
+        &["shop:order", "7"],
+        &["shop", "order:7"],
+        &["shop:order:7"],
+        &["shop", "order", "7", ""],
+        &["shop", "", "order", "7"],
+        &["shop%3Aorder", "7"],
+        &["shop%3aorder", "7"],
+    ];
+    let mut names = Vec::new();
+    for segments in segments {
+        names.push(Name::join([start.as_str()].iter().chain(segments))?.to_string());
+    }
+    all_different(ctx, &names)
+}
+
+fn other_cases_and_lengths_are_released_apart(ctx: &Ctx) -> Outcome {
+    let start = ctx.name();
+    let names = ["Foo", "fOO", "s", "s ", "e\u{301}", "\u{e9}"].map(|ending| format!("{start}{ending}"));
+    let mut held = Vec::new();
+    for name in &names {
+        held.push(ctx.subject.lock(name).try_acquire()?);
+    }
+    for (index, taken) in held.into_iter().enumerate() {
+        taken.release()?;
+        for name in &names[index + 1..] {
+            denied(ctx.subject.lock(name).try_acquire(), "a name whose likeness was released")?;
+        }
+    }
+    let free = names.iter().filter(|name| ctx.subject.lock(*name).try_acquire().is_ok()).count();
+    check!(free == names.len(), "expected {} free names, saw {free}", names.len());
+    Ok(())
+}

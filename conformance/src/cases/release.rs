@@ -1,185 +1,179 @@
-//! The end of a hold.
+//! The end of a grant: what it frees, and what it must never free.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tenure_core::{Cause, Kind};
+use tenure_core::{Kind, Moment};
 
-use super::Covers::{Defect, Row};
-use super::{Case, SHORT, SOON, refused};
-use crate::failure::{Failure, ensure};
+use crate::case::cases;
+use crate::ctx::{Ctx, SOON, denied, free_within, join_all, refused, sleep_until};
+use crate::failure::{Outcome, check};
+use crate::subject::Options;
 
-pub(super) const CASES: &[Case] = &[
-    Case {
-        name: "a_release_frees_the_lock_at_once",
-        covers: &[Row(11)],
-        needs: &[],
-        run: |context| {
-            let lock = context.store().lock(&context.name("x"));
-            lock.try_acquire()?.release()?;
-            lock.try_acquire()?.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_release_after_expiry_reports_the_loss",
-        covers: &[Row(9), Row(16)],
-        needs: &[],
-        run: |context| {
-            let held = context.store().lock(&context.name("x")).ttl(SHORT).try_acquire()?;
-            held.lost();
-            refused(held.release(), Kind::Lost)?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_late_release_never_frees_the_next_owner",
-        covers: &[Row(10), Row(13), Row(14), Row(17), Defect(4)],
-        needs: &[],
-        run: |context| {
-            let lock = context.store().lock(&context.name("x"));
-            let late = lock.clone().ttl(SHORT).try_acquire()?;
-            let next = lock.acquire_for(SOON)?;
-            refused(late.release(), Kind::Lost)?;
-            refused(lock.try_acquire(), Kind::Contended)?;
-            next.renew()?;
-            next.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_release_at_the_instant_of_expiry_never_frees_the_next_owner",
-        covers: &[Row(14), Defect(4)],
-        needs: &[],
-        run: |context| {
-            let ttl = Duration::from_millis(30);
-            for round in 0..60_u64 {
-                let lock = context.store().lock(&context.name(&round.to_string()));
-                let held = lock.clone().ttl(ttl).try_acquire()?;
-                let began = Instant::now();
-                let next = thread::scope(|scope| {
-                    let next = scope.spawn(|| lock.acquire_for(SOON));
-                    // All over the last milliseconds of the lease and the first after it.
-                    let wait = Duration::from_micros(25_000 + round * 150);
-                    thread::sleep(wait.saturating_sub(began.elapsed()));
-                    drop(held.release());
-                    next.join()
+cases! {
+    a_release_frees_the_name_at_once rows [7, 11] defects [17] breaks "leaves the release to the end of the lease";
+    a_dropped_lock_is_free rows [24, 25] defects [12] breaks "releases through a path that drop does not take";
+    a_closure_runs_under_the_lock_and_leaves_it_free rows [24, 25] breaks "releases before the work is done";
+    a_panic_under_the_lock_frees_it rows [24, 25] breaks "panics when it is dropped in an unwinding thread";
+    a_release_after_expiry_says_lost rows [9, 16, 17] defects [17] breaks "answers every release with success";
+    a_late_release_never_frees_the_next_owner rows [10, 13, 14, 17] defects [4] breaks "does not compare the owner";
+    a_late_drop_never_frees_the_next_owner rows [10, 13, 14] defects [4] breaks "does not compare the owner";
+    a_release_at_the_moment_of_expiry_never_frees_the_next_owner rows [14] defects [4]
+        breaks "compares the owner and frees in two steps";
+    any_combination_of_options_is_released rows [7] defects [12] breaks "has an option under which nothing is released";
+    a_lock_left_unreleased_stays_until_its_lease_ends rows [15] breaks "frees what is dropped although it was asked not to";
+    a_lock_can_be_left_unreleased_by_the_settings rows [15] breaks "does not tell its settings to its locks";
+    a_dropped_store_keeps_its_locks rows [12] breaks "ties grants to the handle they were asked through";
+}
+
+fn a_release_frees_the_name_at_once(ctx: &Ctx) -> Outcome {
+    let (lock, other) = (ctx.lock(), ctx.reopen()?);
+    let other = other.lock(lock.name().as_str());
+    for _ in 0..20 {
+        lock.try_acquire()?.release()?;
+        other.try_acquire()?.release()?;
+    }
+    Ok(())
+}
+
+fn a_dropped_lock_is_free(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    {
+        let _inside = lock.try_acquire()?;
+        denied(lock.try_acquire(), "inside the scope")?;
+    }
+    lock.try_acquire()?.release()?;
+    Ok(())
+}
+
+fn a_closure_runs_under_the_lock_and_leaves_it_free(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let inside = lock.run(|| lock.try_acquire().is_err_and(|error| error.is_contended()))?;
+    check!(inside, "expected the lock to be held inside, saw it free");
+    lock.try_acquire()?.release()?;
+    Ok(())
+}
+
+fn a_panic_under_the_lock_frees_it(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let held = lock.try_acquire()?;
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        let _held = held;
+        // Not `panic!`, whose hook would print into the list of cases.
+        std::panic::resume_unwind(Box::new("expected by the case"));
+    }));
+    check!(panicked.is_err(), "expected the panic to go on, saw it end");
+    lock.try_acquire()?.release()?;
+    Ok(())
+}
+
+fn a_release_after_expiry_says_lost(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock().ttl(ctx.ttl());
+    let held = lock.try_acquire()?;
+    sleep_until(Moment::now() + ctx.ttl());
+    refused(held.release(), Kind::Lost, "a release after the lease")?;
+    free_within(&lock, SOON, "a name whose lease ended")?.release()?;
+    Ok(())
+}
+
+fn a_late_release_never_frees_the_next_owner(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let late = lock.clone().ttl(ctx.ttl()).try_acquire()?;
+    let next = lock.acquire_for(ctx.ttl() + SOON)?;
+    refused(late.release(), Kind::Lost, "a release after another took the lock")?;
+    denied(lock.try_acquire(), "the next owner's lock after a late release")?;
+    next.renew()?;
+    next.release()?;
+    Ok(())
+}
+
+fn a_late_drop_never_frees_the_next_owner(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let late = lock.clone().ttl(ctx.ttl()).try_acquire()?;
+    let next = lock.acquire_for(ctx.ttl() + SOON)?;
+    drop(late);
+    denied(lock.try_acquire(), "the next owner's lock after a late drop")?;
+    next.renew()?;
+    next.release()?;
+    Ok(())
+}
+
+fn a_release_at_the_moment_of_expiry_never_frees_the_next_owner(ctx: &Ctx) -> Outcome {
+    let other = ctx.reopen()?;
+    thread::scope(|scope| {
+        let round = |index: u64| {
+            let (lock, next) = (ctx.lock(), other.clone());
+            scope.spawn(move || -> Outcome {
+                let next = next.lock(lock.name().as_str());
+                let late = lock.clone().ttl(ctx.ttl()).try_acquire()?;
+                let waiter = thread::scope(|scope| {
+                    let waiter = scope.spawn(|| next.acquire_for(ctx.ttl() + SOON));
+                    // From 3 ms before the holder's own deadline to 5 ms after it.
+                    let deadline = late.deadline().unwrap_or(Moment::now());
+                    sleep_until(deadline - Duration::from_millis(3) + Duration::from_micros(200 * index));
+                    drop(late.release());
+                    waiter.join()
                 });
-                let next = next.map_err(|_| Failure::new("the waiter panicked"))??;
-                refused(lock.try_acquire(), Kind::Contended)?;
-                next.release()?;
-            }
-            Ok(())
-        },
-    },
-    Case {
-        name: "dropping_a_held_lock_releases_it",
-        covers: &[],
-        needs: &[],
-        run: |context| {
-            let lock = context.store().lock(&context.name("x"));
-            drop(lock.try_acquire()?);
-            lock.try_acquire()?.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_panicking_holder_releases_the_lock",
-        covers: &[],
-        needs: &[],
-        run: |context| {
-            let lock = context.store().lock(&context.name("x"));
-            let panicked = thread::scope(|scope| {
-                let holder = scope.spawn(|| {
-                    let _held = lock.try_acquire();
-                    std::panic::resume_unwind(Box::new("on purpose"));
-                });
-                holder.join().is_err()
-            });
-            ensure!(panicked, "the holder did not panic");
-            lock.try_acquire()?.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_closure_runs_with_the_lock_held_and_leaves_it_free",
-        covers: &[Row(24), Row(25)],
-        needs: &[],
-        run: |context| {
-            let lock = context.store().lock(&context.name("x"));
-            let inside = lock.run(|| lock.try_acquire().is_err_and(|error| error.is_contended()))?;
-            ensure!(inside, "the lock was free inside");
-            lock.try_acquire()?.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_lock_dropped_unreleased_on_purpose_stays_until_its_lease_ends",
-        covers: &[],
-        needs: &[],
-        run: |context| {
-            let lock = context.store().lock(&context.name("x"));
-            let began = Instant::now();
-            drop(lock.clone().ttl(SHORT).release_on_drop(false).try_acquire()?);
-            refused(lock.try_acquire(), Kind::Contended)?;
-            lock.acquire_for(SOON)?.release()?;
-            ensure!(began.elapsed() >= SHORT, "free after {:?} of {SHORT:?}", began.elapsed());
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_kept_lock_dropped_unreleased_on_purpose_ends_with_its_lease",
-        covers: &[Defect(11)],
-        needs: &[],
-        run: |context| {
-            let lock = context.store().lock(&context.name("x"));
-            drop(lock.clone().release_on_drop(false).try_acquire()?);
-            refused(lock.try_acquire(), Kind::Contended)?;
-            lock.acquire_for(SOON)?.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_name_is_kept_for_its_least_time_after_an_early_release",
-        covers: &[],
-        needs: &[],
-        run: |context| {
-            let lock = context.store().lock(&context.name("x"));
-            let least = SHORT * 2;
-            let held = lock.clone().hold_at_least(least).try_acquire()?;
-            let granted = Instant::now();
-            held.release()?;
-            refused(lock.try_acquire(), Kind::Contended)?;
-            lock.acquire_for(SOON)?.release()?;
-            ensure!(granted.elapsed() >= least, "free after {:?} of {least:?}", granted.elapsed());
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_name_is_free_at_once_after_its_least_time",
-        covers: &[],
-        needs: &[],
-        run: |context| {
-            let lock = context.store().lock(&context.name("x")).hold_at_least(Duration::from_millis(30));
-            let held = lock.try_acquire()?;
-            thread::sleep(Duration::from_millis(40));
-            held.release()?;
-            lock.try_acquire()?.release()?;
-            Ok(())
-        },
-    },
-    Case {
-        name: "a_released_lock_is_lost_to_whoever_held_its_token",
-        covers: &[Row(12), Defect(15)],
-        needs: &[super::Need::Restore],
-        run: |context| {
-            let lock = context.store().lock(&context.name("x"));
-            let first = lock.try_acquire()?;
-            let second = lock.restore(first.owner())?;
-            second.release()?;
-            let error = refused(first.release(), Kind::Lost)?;
-            ensure!(error.cause() != Some(Cause::Expired), "it had not expired: {error:?}");
-            Ok(())
-        },
-    },
-];
+                let held = waiter.map_err(|_| crate::failure::Failure::new("a waiter panicked"))??;
+                denied(lock.try_acquire(), "the next owner's lock after a release at the last moment")?;
+                held.release()?;
+                Ok(())
+            })
+        };
+        join_all((0..40).map(round).collect()).map(drop)
+    })
+}
+
+fn any_combination_of_options_is_released(ctx: &Ctx) -> Outcome {
+    for bits in 0..16_u8 {
+        let bit = |index: u8| bits & (1 << index) != 0;
+        let options = Options {
+            ttl: bit(0).then(|| ctx.long()),
+            keep_alive: bit(1),
+            sleep: bit(2).then_some(Duration::from_millis(7)),
+            release_on_drop: bit(3).then_some(false),
+            label: bit(2).then(|| "somebody".into()),
+            ..Options::default()
+        };
+        let lock = ctx.subject.lock_with(ctx.name(), options);
+        lock.try_acquire()?.release()?;
+        lock.try_acquire()?.release()?;
+    }
+    Ok(())
+}
+
+fn a_lock_left_unreleased_stays_until_its_lease_ends(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let began = Moment::now();
+    drop(lock.clone().ttl(ctx.ttl()).release_on_drop(false).try_acquire()?);
+    crate::ctx::taken_until(&lock, began + ctx.ttl(), "a lock that was left unreleased")?;
+    free_within(&lock, SOON, "a lock that was left unreleased, after its lease")?.release()?;
+    Ok(())
+}
+
+fn a_lock_can_be_left_unreleased_by_the_settings(ctx: &Ctx) -> Outcome {
+    let subject = ctx.open_with(ctx.settings().with_release_on_drop(false))?;
+    let lock = subject.lock(ctx.name()).ttl(ctx.long());
+    drop(lock.try_acquire()?);
+    denied(lock.try_acquire(), "a lock that was left unreleased")?;
+    let lock = lock.release_on_drop(true);
+    let free = subject.lock(ctx.name()).ttl(ctx.long()).release_on_drop(true);
+    drop(free.try_acquire()?);
+    free.try_acquire()?.release()?;
+    denied(lock.try_acquire(), "a lock that was left unreleased")?;
+    Ok(())
+}
+
+fn a_dropped_store_keeps_its_locks(ctx: &Ctx) -> Outcome {
+    let subject = ctx.reopen()?;
+    let lock = subject.lock(ctx.name());
+    let held = lock.try_acquire()?;
+    let again = ctx.subject.lock(lock.name().as_str());
+    drop((lock, subject));
+    denied(again.try_acquire(), "a lock whose store handle was dropped")?;
+    held.renew()?;
+    held.release()?;
+    again.try_acquire()?.release()?;
+    Ok(())
+}

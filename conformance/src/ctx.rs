@@ -1,0 +1,226 @@
+//! What a case has at hand.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tenure_core::{AnyBackend, Error, Kind, Moment, Settings};
+
+use crate::agent::Agent;
+use crate::failure::{Failure, Outcome, check};
+use crate::spec::Spec;
+use crate::subject::{Subject, TestHeld, TestLock};
+
+/// How a suite opens its store.
+pub(crate) type Open = dyn Fn(&Spec) -> tenure_core::Result<AnyBackend> + Send + Sync;
+
+/// How a suite makes its store unreachable, and by what is returned reachable again.
+pub(crate) type MakeOutage = dyn Fn(&Spec) -> Box<dyn FnOnce()> + Send + Sync;
+
+/// How long anything may take that should happen soon, on a machine that is busy with other cases.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// What a case has at hand: the store, names of its own, and other processes.
+pub(crate) struct Ctx {
+    pub(crate) suite: String,
+    pub(crate) case: &'static str,
+    pub(crate) open: Arc<Open>,
+    pub(crate) outage: Option<Arc<MakeOutage>>,
+    pub(crate) spec: Spec,
+    pub(crate) subject: Subject,
+    pub(crate) dir: PathBuf,
+    /// Whether the place is a directory, of which a case can have one of its own.
+    pub(crate) places: bool,
+    pub(crate) shortest_ttl: Duration,
+}
+
+impl Ctx {
+    /// A name that no other case uses.
+    pub(crate) fn name(&self) -> String {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        format!("{}/{}/{}", self.case, std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A lock with a name that no other case uses.
+    pub(crate) fn lock(&self) -> TestLock {
+        self.subject.lock(self.name())
+    }
+
+    /// The shortest lifetime that a case can let pass on this store without trouble.
+    pub(crate) fn ttl(&self) -> Duration {
+        self.shortest_ttl
+    }
+
+    /// Long enough for a case to be over before.
+    pub(crate) fn long(&self) -> Duration {
+        Duration::from_secs(120)
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        self.spec.settings().clone()
+    }
+
+    /// Settings under which locks without a ttl have the shortest lease.
+    pub(crate) fn short_lease(&self) -> Outcome<Settings> {
+        Ok(self.settings().with_lease(self.ttl())?)
+    }
+
+    /// Opens the store once more: another handle, with waiting lines of its own.
+    pub(crate) fn reopen(&self) -> Outcome<Subject> {
+        self.open_with(self.settings())
+    }
+
+    pub(crate) fn open_with(&self, settings: Settings) -> Outcome<Subject> {
+        Ok(Subject::new((self.open)(&self.spec.with_settings(settings))?))
+    }
+
+    /// A store that can be made unreachable: where places are directories, one that no other case
+    /// uses.
+    pub(crate) fn outage(&self) -> Outcome<Outage> {
+        let begin = self.outage.clone().ok_or_else(|| Failure::new("the case does not say its need"))?;
+        let mut spec = self.spec.clone();
+        if self.places {
+            spec = Spec::new(self.file("outage").display().to_string());
+        }
+        let subject = Subject::new((self.open)(&spec)?);
+        // What is made at the first use is there.
+        subject.lock(self.name()).try_acquire()?.release()?;
+        Ok(Outage { subject, spec, begin, end: None })
+    }
+
+    /// Another process that has the store open.
+    pub(crate) fn agent(&self) -> Outcome<Agent> {
+        self.agent_with(self.settings())
+    }
+
+    pub(crate) fn agent_with(&self, settings: Settings) -> Outcome<Agent> {
+        Agent::start(&self.suite, &self.spec.with_settings(settings))
+    }
+
+    /// A file of this case, for what cases protect with locks.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{}.{name}", self.case))
+    }
+}
+
+/// A store that is or will be unreachable; reachable again when this is dropped.
+pub(crate) struct Outage {
+    subject: Subject,
+    spec: Spec,
+    begin: Arc<MakeOutage>,
+    end: Option<Box<dyn FnOnce()>>,
+}
+
+impl Outage {
+    pub(crate) fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    pub(crate) fn begin(mut self) -> Self {
+        self.end = Some((self.begin)(&self.spec));
+        self
+    }
+
+    pub(crate) fn end(self) -> Subject {
+        self.subject.clone()
+    }
+}
+
+impl Drop for Outage {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            end();
+        }
+    }
+}
+
+/// Expects that somebody else has the lock.
+#[track_caller]
+pub(crate) fn denied(result: tenure_core::Result<TestHeld>, why: &str) -> Outcome<Error> {
+    refused(result, Kind::Contended, why)
+}
+
+/// Expects an error of a kind.
+#[track_caller]
+pub(crate) fn refused<T>(result: tenure_core::Result<T>, kind: Kind, why: &str) -> Outcome<Error> {
+    match result {
+        Err(error) if error.kind() == kind => Ok(error),
+        Err(error) => Err(Failure::unexpected(&format!("{why}: expected {kind:?}"), &error)),
+        Ok(_) => Err(Failure::new(format!("{why}: expected {kind:?}, saw success"))),
+    }
+}
+
+/// Asks until the lock is granted; a failure if it is not within `limit`.
+#[track_caller]
+pub(crate) fn free_within(lock: &TestLock, limit: Duration, why: &str) -> Outcome<TestHeld> {
+    let began = Moment::now();
+    loop {
+        match lock.try_acquire() {
+            Ok(held) => return Ok(held),
+            Err(error) if error.is_contended() => {}
+            Err(error) => return Err(Failure::unexpected(&format!("{why}: expected a grant"), &error)),
+        }
+        if Moment::now().since(began) > limit {
+            return Err(Failure::new(format!("{why}: still taken after {limit:?}")));
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Asks until `look` says yes; a failure if it does not within `limit`.
+#[track_caller]
+pub(crate) fn eventually(limit: Duration, why: &str, mut look: impl FnMut() -> bool) -> Outcome {
+    let began = Moment::now();
+    while !look() {
+        if Moment::now().since(began) > limit {
+            return Err(Failure::new(format!("{why}: not within {limit:?}")));
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// Lets time pass where time is the subject.
+pub(crate) fn sleep_until(moment: Moment) {
+    loop {
+        let left = moment.since(Moment::now());
+        if left.is_zero() {
+            return;
+        }
+        thread::sleep(left);
+    }
+}
+
+/// Expects that the lock is taken, and stays so until `moment`.
+#[track_caller]
+pub(crate) fn taken_until(lock: &TestLock, moment: Moment, why: &str) -> Outcome {
+    loop {
+        let answer = lock.try_acquire();
+        // An answer that came later says nothing about the time before.
+        if Moment::now() >= moment {
+            return Ok(());
+        }
+        denied(answer, why)?;
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Joins a thread of a case.
+pub(crate) fn join<T>(thread: thread::ScopedJoinHandle<'_, Outcome<T>>) -> Outcome<T> {
+    thread.join().map_err(|_| Failure::new("a thread of the case panicked"))?
+}
+
+/// Joins the threads of a case.
+pub(crate) fn join_all<T>(threads: Vec<thread::ScopedJoinHandle<'_, Outcome<T>>>) -> Outcome<Vec<T>> {
+    threads.into_iter().map(join).collect()
+}
+
+/// Expects that the numbers grow strictly in the order in which they were given.
+pub(crate) fn growing(fences: &[tenure_core::Fence], why: &str) -> Outcome {
+    for pair in fences.windows(2) {
+        check!(pair[0] < pair[1], "{why}: expected fences that grow, saw {} before {}", pair[0], pair[1]);
+    }
+    Ok(())
+}
