@@ -1,7 +1,6 @@
 //! A lock that is not held: its options, and the ways to get it.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
 use std::thread;
@@ -13,8 +12,8 @@ use crate::lease::Lease;
 use crate::wait::{Turn, Wait};
 use crate::waiter::with_thread_waker;
 use crate::{
-    Attempt, Backend, Claim, Error, Granted, Handle, IntoName, Mode, Moment, Owner, Permits, Restore, Result,
-    SessionLocks, SharedLocks,
+    Attempt, Backend, Claim, Error, Granted, Handle, Held, IntoName, Mode, Moment, Owner, Permit, Permits,
+    Ran, Restore, Result, Rule, SessionLocks, Shared, SharedLocks, State, Unlocked,
 };
 
 /// A named lock of a store, not held ([`Unlocked`]) or held ([`Held`]).
@@ -63,60 +62,6 @@ use crate::{
 #[must_use = "a lock does nothing until it is acquired, and a held lock is released when it is dropped"]
 pub struct Lock<B: Handle, S: State = Unlocked> {
     pub(crate) data: S::Data<B>,
-}
-
-/// The state of a lock that is not held.
-#[derive(Debug)]
-pub struct Unlocked<R: Rule = Exclusive>(PhantomData<R>);
-
-/// The state of a lock that is held: exclusively, unless the parameter says otherwise.
-#[derive(Debug)]
-pub struct Held<R: Rule = Exclusive>(PhantomData<R>);
-
-/// Held by one alone.
-#[derive(Debug)]
-pub enum Exclusive {}
-
-/// Held together with other readers.
-#[derive(Debug)]
-pub enum Shared {}
-
-/// One of a limited number of permits.
-#[derive(Debug)]
-pub enum Permit {}
-
-/// The states of a [`Lock`]: [`Unlocked`] and [`Held`].
-pub trait State: sealed::State {}
-
-/// What a lock is held as: [`Exclusive`], [`Shared`] or [`Permit`].
-pub trait Rule: sealed::Rule {}
-
-impl<R: Rule> State for Unlocked<R> {}
-impl<R: Rule> State for Held<R> {}
-impl Rule for Exclusive {}
-impl Rule for Shared {}
-impl Rule for Permit {}
-
-mod sealed {
-    use crate::Handle;
-
-    pub trait State {
-        type Data<B: Handle>;
-    }
-
-    pub trait Rule {}
-
-    impl<R: super::Rule> State for super::Unlocked<R> {
-        type Data<B: Handle> = super::Plan<B>;
-    }
-
-    impl<R: super::Rule> State for super::Held<R> {
-        type Data<B: Handle> = crate::held::Guard<B>;
-    }
-
-    impl Rule for super::Exclusive {}
-    impl Rule for super::Shared {}
-    impl Rule for super::Permit {}
 }
 
 /// The data of an unlocked lock.
@@ -324,7 +269,7 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
     pub fn run<T>(&self, work: impl FnOnce(&Lock<B, Held<R>>) -> T) -> Result<Ran<T>> {
         let held = self.acquire()?;
         let value = work(&held);
-        Ok(Ran { value, ended: held.release() })
+        Ok(Ran::new(value, held.release()))
     }
 
     /// Takes up a lock that this owner holds: re-acquires it without inserting anything.
@@ -526,40 +471,5 @@ impl<B: Handle, R: Rule> fmt::Debug for Lock<B, Unlocked<R>> {
             .field("store", &self.site().label())
             .field("name", &self.name())
             .finish_non_exhaustive()
-    }
-}
-
-/// What became of work done under a lock.
-#[derive(Debug)]
-#[must_use = "the lock may have been lost while the work was done; call `kept`"]
-pub struct Ran<T> {
-    value: T,
-    ended: Result<()>,
-}
-
-impl<T> Ran<T> {
-    /// The value, if the lock was held from beginning to end.
-    ///
-    /// # Errors
-    ///
-    /// `Lost` if it was lost meanwhile: somebody else may have done the same work at the same time.
-    /// `Unavailable` if the lock was held, but its release was not answered.
-    pub fn kept(self) -> Result<T> {
-        self.ended.map(|()| self.value)
-    }
-
-    /// The value, whatever became of the lock.
-    pub fn into_value(self) -> T {
-        self.value
-    }
-
-    /// The error of the release, if there was one.
-    pub fn error(&self) -> Option<&Error> {
-        self.ended.as_ref().err()
-    }
-
-    /// Whether the lock was lost while the work was done.
-    pub fn is_lost(&self) -> bool {
-        self.error().is_some_and(Error::is_lost)
     }
 }

@@ -1,0 +1,57 @@
+//! The states of a lock, and what it can be held as: types only, without values.
+
+use std::marker::PhantomData;
+
+/// The state of a lock that is not held.
+#[derive(Debug)]
+pub struct Unlocked<R: Rule = Exclusive>(PhantomData<R>);
+
+/// The state of a lock that is held: exclusively, unless the parameter says otherwise.
+#[derive(Debug)]
+pub struct Held<R: Rule = Exclusive>(PhantomData<R>);
+
+/// Held by one alone.
+#[derive(Debug)]
+pub enum Exclusive {}
+
+/// Held together with other readers.
+#[derive(Debug)]
+pub enum Shared {}
+
+/// One of a limited number of permits.
+#[derive(Debug)]
+pub enum Permit {}
+
+/// The states of a [`Lock`]: [`Unlocked`] and [`Held`].
+pub trait State: sealed::State {}
+
+/// What a lock is held as: [`Exclusive`], [`Shared`] or [`Permit`].
+pub trait Rule: sealed::Rule {}
+
+impl<R: Rule> State for Unlocked<R> {}
+impl<R: Rule> State for Held<R> {}
+impl Rule for Exclusive {}
+impl Rule for Shared {}
+impl Rule for Permit {}
+
+mod sealed {
+    use crate::Handle;
+
+    pub trait State {
+        type Data<B: Handle>;
+    }
+
+    pub trait Rule {}
+
+    impl<R: super::Rule> State for super::Unlocked<R> {
+        type Data<B: Handle> = crate::lock::Plan<B>;
+    }
+
+    impl<R: super::Rule> State for super::Held<R> {
+        type Data<B: Handle> = crate::held::Guard<B>;
+    }
+
+    impl Rule for super::Exclusive {}
+    impl Rule for super::Shared {}
+    impl Rule for super::Permit {}
+}
