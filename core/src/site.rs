@@ -113,8 +113,11 @@ impl Site {
     /// nobody waits.
     pub fn notify(&self, key: &str) {
         // What this process itself holds is not free; its own release will tell.
-        if self.0.waiting.load(Ordering::SeqCst) > 0 && self.holding(key).is_none() {
-            self.poke(key);
+        if self.0.waiting.load(Ordering::SeqCst) > 0
+            && self.holding(key).is_none()
+            && let Some(line) = lock(&self.0.lines).get_mut(key)
+        {
+            line.notify_first();
         }
     }
 
@@ -185,16 +188,6 @@ impl Site {
     /// Whether waiters of this process stand in line for a key.
     pub(crate) fn has_line(&self, key: &str) -> bool {
         self.0.waiting.load(Ordering::Relaxed) > 0 && lock(&self.0.lines).contains_key(key)
-    }
-
-    /// Tells the first in line to ask.
-    #[inline]
-    pub(crate) fn poke(&self, key: &str) {
-        if self.0.waiting.load(Ordering::SeqCst) > 0
-            && let Some(line) = lock(&self.0.lines).get_mut(key)
-        {
-            line.notify_first();
-        }
     }
 
     /// Makes a waiter known to `deliver`.

@@ -231,7 +231,7 @@ impl<B: Handle> Lease<B> {
             return Err(self.error(Error::lost(Cause::Released)));
         }
         let answer = self.backend.release(end);
-        self.site().poke(self.claim.key());
+        self.site().notify(self.claim.key());
         match (lost, answer) {
             (Some(cause), _) => Err(self.error(Error::lost(cause))),
             (None, Err(error)) if error.is_unavailable() => {
@@ -427,7 +427,7 @@ impl<B: Handle> Lease<B> {
                     _ => break,
                 }
             }
-            lease.site().poke(lease.claim.key());
+            lease.site().notify(lease.claim.key());
         });
     }
 

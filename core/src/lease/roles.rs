@@ -41,7 +41,7 @@ impl<B: Handle> HeldHere for Lease<B> {
         self.lost.notify_all();
         drop(watch);
         self.unlist();
-        self.site().poke(self.claim.key());
+        self.site().notify(self.claim.key());
         #[cfg(feature = "tracing")]
         tracing::warn!(
             store = self.site().label(),
@@ -60,7 +60,7 @@ impl<B: Handle> HeldHere for Lease<B> {
         let keep = self.keep();
         HeldHere::lose(self, Cause::Released);
         let answer = self.backend.release(Release::new(&self.claim, &self.grant, keep));
-        self.site().poke(self.claim.key());
+        self.site().notify(self.claim.key());
         answer.map_err(|error| self.error(error))
     }
 }
