@@ -1,7 +1,10 @@
 //! The table of entries, cut into pieces so that threads rarely meet.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::fast::RandomState;
 
 use crate::entry::Entry;
 
@@ -12,19 +15,20 @@ const IDLE: usize = 256;
 
 /// Entries by key.
 pub(crate) struct Shards {
+    hasher: RandomState,
     shards: [Mutex<Shard>; SHARDS],
 }
 
 #[derive(Default)]
 struct Shard {
-    entries: HashMap<Box<str>, Arc<Entry>>,
+    entries: HashMap<Box<str>, Arc<Entry>, RandomState>,
     /// At this size idle entries are looked for.
     sweep_at: usize,
 }
 
 impl Default for Shards {
     fn default() -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::default()) }
+        Self { hasher: RandomState::default(), shards: std::array::from_fn(|_| Mutex::default()) }
     }
 }
 
@@ -57,11 +61,8 @@ impl Shards {
     }
 
     fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {
-        // FNV-1a: only spreads the work; the maps inside have hashes that nobody can aim at.
-        let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        lock(&self.shards[usize::try_from(hash % SHARDS as u64).expect("below 64")])
+        let index = self.hasher.hash_one(key) % SHARDS as u64;
+        lock(&self.shards[usize::try_from(index).expect("below 64")])
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -126,10 +126,14 @@ impl Claim {
                 None => resolve().map(Resolved::Fresh),
             },
             None => {
-                let fresh = resolve()?;
-                match slot.get_or_init(|| fresh.clone()).downcast_ref() {
+                let kept = slot.set(resolve()?);
+                match slot.get().and_then(|found| found.downcast_ref()) {
                     Some(found) => Ok(Resolved::Kept(found)),
-                    None => Ok(Resolved::Fresh(fresh)),
+                    // Another thread's wrapper was faster.
+                    None => {
+                        let fresh = kept.err().and_then(|fresh| fresh.downcast().ok());
+                        Ok(Resolved::Fresh(fresh.expect("it was made as a `T` just now")))
+                    }
                 }
             }
         }
