@@ -22,7 +22,7 @@ pub enum Shared {}
 #[derive(Debug)]
 pub enum Permit {}
 
-/// The states of a [`Lock`]: [`Unlocked`] and [`Held`].
+/// The states of a [`Lock`](crate::Lock): [`Unlocked`] and [`Held`].
 pub trait State: sealed::State {}
 
 /// What a lock is held as: [`Exclusive`], [`Shared`] or [`Permit`].
