@@ -1,4 +1,4 @@
-//! The contract of a [`tenure`](https://docs.rs/tenure) backend as a test suite that anybody can run.
+//! The contract of a `tenure` backend as a test suite that anybody can run.
 //!
 //! Add this crate as a dev-dependency, and a test without the standard harness:
 //!
