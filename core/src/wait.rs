@@ -225,6 +225,11 @@ impl<'c> Wait<'c> {
         }
     }
 
+    #[cfg(test)]
+    fn is_waiting(&self) -> bool {
+        self.waiter.is_some()
+    }
+
     fn stand_in_line(&mut self) {
         let waiter = Waiter::new(self.claim.owner());
         self.site.admit(&waiter);
@@ -260,5 +265,103 @@ impl Drop for Wait<'_> {
     /// A wait that ends by a panic or a dropped future leaves the line like any other.
     fn drop(&mut self) {
         self.leave(Leaving::Without);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::Location;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+    use crate::claim::Target;
+    use crate::{Owner, Settings};
+
+    /// Wakes a task of any runtime, as far as the line knows.
+    #[derive(Default)]
+    struct Task(AtomicUsize);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    const NOW: Moment = Moment::from_nanos(1_000_000_000_000);
+
+    fn claim(site: &Site) -> Claim {
+        let target = Arc::new(Target::new(site, "x"));
+        Claim::new(target, site, Owner::random(), Location::caller()).unwrap()
+    }
+
+    /// A wait that was denied and has the store's promise to notify.
+    fn denied<'c>(site: &'c Site, claim: &'c Claim, waker: &Waker) -> Wait<'c> {
+        let mut wait = Wait::new(site, claim, NOW, None);
+        if !wait.is_waiting() {
+            wait.denied(NOW, Denied::new());
+        }
+        if let Turn::Watch = wait.turn(waker, NOW) {
+            wait.watching(NOW, Ok(Watch::armed(())));
+            assert!(matches!(wait.turn(waker, NOW), Turn::Ask), "it asks once more after the promise");
+            wait.denied(NOW, Denied::new());
+        }
+        assert!(matches!(wait.turn(waker, NOW), Turn::Sleep(_)));
+        wait
+    }
+
+    #[test]
+    fn a_task_stands_in_one_line_with_a_thread_and_only_the_first_asks() {
+        let site = Site::new("test:", Settings::default());
+        let (task, first, second) = (Arc::new(Task::default()), claim(&site), claim(&site));
+        let waker = Waker::from(task.clone());
+        let mut thread = crate::waiter::with_thread_waker(|waker| denied(&site, &first, waker));
+        let mut tasks = denied(&site, &second, &waker);
+        site.notify("lock:x");
+        assert!(matches!(tasks.turn(&waker, NOW), Turn::Sleep(Moment::FAR)), "the second asked");
+        assert!(matches!(crate::waiter::with_thread_waker(|waker| thread.turn(waker, NOW)), Turn::Ask));
+        thread.won(Lease::Session);
+        assert_eq!(task.0.load(Ordering::SeqCst), 1, "the task was not told that it is the first");
+        assert!(
+            matches!(tasks.turn(&waker, NOW), Turn::Sleep(until) if until != Moment::FAR),
+            "it asked in vain"
+        );
+        site.notify("lock:x");
+        assert!(matches!(tasks.turn(&waker, NOW), Turn::Ask));
+    }
+
+    #[test]
+    fn a_dropped_wait_leaves_nothing_behind_and_the_next_one_asks() {
+        let site = Site::new("test:", Settings::default());
+        let (task, first, second) = (Arc::new(Task::default()), claim(&site), claim(&site));
+        let waker = Waker::from(task.clone());
+        let dropped = denied(&site, &first, &waker);
+        let mut next = denied(&site, &second, &waker);
+        assert_eq!(site.waiting("lock:x"), 2);
+        drop(dropped);
+        assert!(matches!(next.turn(&waker, NOW), Turn::Ask));
+        drop(next);
+        assert_eq!(site.waiting("lock:x"), 0);
+        assert!(!site.has_line("lock:x"));
+    }
+
+    #[test]
+    fn a_delivered_grant_reaches_its_waiter_once_and_nobody_who_left() {
+        let site = Site::direct("test:", Settings::default());
+        let (first, second) = (claim(&site), claim(&site));
+        let waker = Waker::from(Arc::new(Task::default()));
+        let granted = || Granted::new(7_u32, crate::Fence::new(1), Lease::Session);
+        let mut wait = Wait::new(&site, &first, NOW, None);
+        wait.denied(NOW, Denied::new());
+        assert_eq!(site.deliver("lock:x", second.owner(), granted()), crate::Delivery::Gone);
+        assert_eq!(site.deliver("lock:x", first.owner(), granted()), crate::Delivery::Given);
+        assert_eq!(site.deliver("lock:x", first.owner(), granted()), crate::Delivery::Gone, "given twice");
+        let Turn::Given(given) = wait.turn(&waker, NOW) else { panic!("nothing was delivered") };
+        assert_eq!(given.grant.take::<u32>(), Some(7));
+        wait.won(Lease::Session);
+        let mut late = Wait::new(&site, &second, NOW, None);
+        late.denied(NOW, Denied::new());
+        assert!(late.give_up().0.is_none());
+        assert_eq!(site.deliver("lock:x", second.owner(), granted()), crate::Delivery::Gone);
     }
 }
