@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 use support::{Fake, settings, wait_until};
 use tenure_core::{Cause, Lock, Status};
 
-const LEASE: Duration = Duration::from_millis(300);
+const LEASE: Duration = Duration::from_millis(900);
 
 #[test]
 fn a_kept_lock_outlives_its_lease_many_times() {
     let store = Fake::new(true, settings(LEASE));
     let held = Lock::new(&store, "kept").acquire().unwrap();
     let began = Instant::now();
-    wait_until("twelve renewals", || store.calls().renew.load(SeqCst) >= 12);
+    wait_until("eight renewals", || store.calls().renew.load(SeqCst) >= 8);
     assert!(began.elapsed() > LEASE * 2);
     assert_eq!(held.status(), Status::Held);
     held.release().unwrap();
@@ -40,16 +40,18 @@ fn a_fixed_lock_is_not_renewed() {
 
 #[test]
 fn no_renewal_begins_after_release_returned() {
-    let store = Fake::new(true, settings(Duration::from_millis(10)));
-    for round in 0..200 {
+    let store = Fake::new(true, settings(Duration::from_millis(60)));
+    let renewals = || store.calls().renew.load(SeqCst);
+    for round in 0..30 {
         let held = Lock::new(&store, format!("stop {round}")).acquire().unwrap();
-        wait_until("a renewal", || store.calls().renew.load(SeqCst) > round * 2);
+        let before = renewals();
+        // On a machine that is too busy the lease may be over first.
+        wait_until("a renewal", || renewals() > before || !held.is_held());
         let _ = held.release();
-        let after = store.calls().renew.load(SeqCst);
-        std::thread::sleep(Duration::from_millis(1));
+        let after = renewals();
+        std::thread::sleep(Duration::from_millis(25));
         // One may have been under way when the release began; none may begin later.
-        assert!(store.calls().renew.load(SeqCst) <= after + 1);
-        store.calls().renew.store((round + 1) * 2, SeqCst);
+        assert!(renewals() <= after + 1);
     }
 }
 
@@ -139,7 +141,7 @@ fn a_fixed_lock_can_be_kept_alive_later() {
     let store = Fake::new(true, settings(LEASE));
     let held = Lock::new(&store, "later").ttl(LEASE).acquire().unwrap();
     held.keep_alive();
-    wait_until("renewals", || store.calls().renew.load(SeqCst) >= 9);
+    wait_until("renewals", || store.calls().renew.load(SeqCst) >= 6);
     assert_eq!(held.status(), Status::Held);
     held.renew_for(LEASE).unwrap();
     assert_eq!(held.lost(), Cause::Expired);
