@@ -42,17 +42,22 @@ impl Subject {
         self.store.inspect().expect("a case that inspects says that it needs it")
     }
 
-    /// Asks twice with one claim; the fences of both answers, `None` for a denial.
-    pub(crate) fn ask_twice(&self, name: &str, ttl: Duration) -> Result<[Option<Fence>; 2]> {
+    /// Asks twice with one claim, whose grants are then abandoned as if no answer had come. The
+    /// fences of both answers, `None` for a denial, and what a second claim was answered after that.
+    pub(crate) fn ask_twice(
+        &self,
+        name: &str,
+        ttl: Duration,
+    ) -> Result<([Option<Fence>; 2], Result<TestHeld>)> {
         let claim = Lock::new(&self.store, name).ttl(ttl).claim_as(Owner::random())?;
-        // Both are kept: a grant that is dropped has had an unclean end.
+        // Both are kept to the end: a grant that is dropped has had an unclean end.
         let answers = [self.store.try_acquire(&claim)?, self.store.try_acquire(&claim)?];
         let fences = answers.each_ref().map(|answer| match answer {
             Attempt::Granted(granted) => Some(granted.fence()),
             Attempt::Denied(_) => None,
         });
         self.store.abandon(&claim);
-        Ok(fences)
+        Ok((fences, self.lock(name).try_acquire()))
     }
 
     pub(crate) fn prefix(&self) -> &str {

@@ -16,6 +16,7 @@ cases! {
     a_denial_says_which_lock rows [5] defects [13] breaks "answers contention with an error of its own";
     a_denial_says_what_is_left_of_the_lease rows [5] breaks "says nothing of the lease, so that waiters must guess";
     an_acquire_asked_twice_is_granted_once defects [15] breaks "takes a repeated request for a second one";
+    an_abandoned_claim_leaves_nothing_behind defects [15] breaks "keeps what a lost answer granted";
     other_names_stay_free rows [6] breaks "locks the store instead of the name";
     a_denied_attempt_leaves_the_holder_alone rows [10, 12] breaks "writes the owner before it looks";
     a_denied_attempt_does_not_lengthen_the_lease rows [15] breaks "sets the lifetime before it looks";
@@ -91,11 +92,17 @@ fn a_denial_says_what_is_left_of_the_lease(ctx: &Ctx) -> Outcome {
 }
 
 fn an_acquire_asked_twice_is_granted_once(ctx: &Ctx) -> Outcome {
-    let name = ctx.name();
-    let fences = ctx.subject.ask_twice(&name, ctx.long())?;
+    let (fences, _) = ctx.subject.ask_twice(&ctx.name(), ctx.long())?;
     check!(fences[0].is_some(), "expected a free name to be granted, saw it denied");
     check!(fences[0] == fences[1], "expected one grant for one token, saw {fences:?}");
-    ctx.subject.lock(&name).acquire_for(SOON)?.release()?;
+    Ok(())
+}
+
+fn an_abandoned_claim_leaves_nothing_behind(ctx: &Ctx) -> Outcome {
+    let name = ctx.name();
+    let (_, next) = ctx.subject.ask_twice(&name, ctx.long())?;
+    next?.release()?;
+    ctx.subject.lock(&name).try_acquire()?.release()?;
     Ok(())
 }
 

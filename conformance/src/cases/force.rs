@@ -115,6 +115,8 @@ fn a_loser_that_is_kept_alive_learns_in_time(ctx: &Ctx) -> Outcome {
     }));
     thread::scope(|scope| {
         let watcher = scope.spawn(|| -> Outcome<Cause> { Ok(held.lost()) });
+        // It waits by then, and must be woken.
+        sleep_until(Moment::now() + Duration::from_millis(50));
         force(ctx, &lock, Breaking::Safe)?;
         let forced = Moment::now();
         eventually(ctx.ttl() + SOON, "word of the force release", || watcher.is_finished())?;

@@ -1,5 +1,6 @@
 //! Waiting: until it is free, no longer than asked, and in order.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -33,6 +34,8 @@ cases! {
     a_wait_leaves_other_names_alone rows [6] breaks "queues the waiters of all names together";
     no_thread_starves defects [14] breaks "prefers whoever released";
     two_handles_share_a_busy_lock defects [14] breaks "prefers whoever released";
+    a_process_full_of_waiters_does_not_starve_another defects [14] needs [Processes]
+        breaks "prefers the process that released";
     processes_share_a_busy_lock defects [14] needs [Processes] breaks "prefers whoever released";
 }
 
@@ -373,6 +376,32 @@ fn compete(locks: &[TestLock]) -> Outcome<Vec<u64>> {
         Ok(count)
     };
     thread::scope(|scope| join_all(locks.iter().map(|lock| scope.spawn(|| compete(lock))).collect()))
+}
+
+fn a_process_full_of_waiters_does_not_starve_another(ctx: &Ctx) -> Outcome {
+    let (lock, mut agent) = (ctx.lock(), ctx.agent()?);
+    let (over, ours) = (AtomicBool::new(false), AtomicU32::new(0));
+    let work = || -> Outcome {
+        while !over.load(Ordering::SeqCst) {
+            let held = lock.acquire_for(SOON)?;
+            ours.fetch_add(1, Ordering::SeqCst);
+            thread::sleep(Duration::from_micros(100));
+            held.release()?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let threads = (0..6).map(|_| scope.spawn(work)).collect();
+        let (name, counter) = (lock.name().to_string(), ctx.file("counter"));
+        let answer = agent.ask(&Command::Hammer { name, counter, rounds: 20 });
+        over.store(true, Ordering::SeqCst);
+        join_all(threads)?;
+        answer?.fences()
+    })?;
+    let ours = ours.into_inner();
+    // Six waiters to one, and a step back after sixteen: far from twenty to one.
+    check!(ours < 20 * 20, "expected the other process to get its turns, saw {ours} grants here to its 20");
+    Ok(())
 }
 
 fn processes_share_a_busy_lock(ctx: &Ctx) -> Outcome {
