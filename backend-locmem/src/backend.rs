@@ -20,8 +20,13 @@ pub struct LocMem(Arc<Inner>);
 
 struct Inner {
     site: Site,
+    /// The site again, unless it is the store's first.
+    other: Option<Site>,
     shards: Arc<Shards>,
 }
+
+/// The whole URL of such a store.
+const LABEL: &str = "mem:";
 
 impl LocMem {
     /// Makes an empty store. As its name says, no other process will see its locks.
@@ -33,13 +38,16 @@ impl LocMem {
     /// Makes an empty store, for this process only, with settings of its own.
     #[must_use]
     pub fn with_settings(settings: Settings) -> Self {
-        Self::over(Arc::default(), settings)
+        let site = Site::direct(LABEL, settings);
+        let shards = Arc::new(Shards::new(site.clone()));
+        Self(Arc::new(Inner { site, other: None, shards }))
     }
 
     /// The same store under other settings, as another part of a program may use it.
     #[must_use]
     pub fn share_with_settings(&self, settings: Settings) -> Self {
-        Self::over(self.0.shards.clone(), settings)
+        let site = Site::direct(LABEL, settings);
+        Self(Arc::new(Inner { other: Some(site.clone()), site, shards: self.0.shards.clone() }))
     }
 
     /// How many claims wait in line for a key, prefix included.
@@ -52,10 +60,6 @@ impl LocMem {
     #[must_use]
     pub fn entries(&self) -> usize {
         self.0.shards.len()
-    }
-
-    fn over(shards: Arc<Shards>, settings: Settings) -> Self {
-        Self(Arc::new(Inner { site: Site::direct("mem:", settings), shards }))
     }
 
     pub(crate) fn shards(&self) -> &Shards {
@@ -83,7 +87,7 @@ impl Backend for LocMem {
     fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
         let entry = self.entry(claim)?;
         let mut state = entry.lock();
-        Ok(match state.try_acquire(claim, &entry, &self.0.site) {
+        Ok(match state.try_acquire(claim, &entry, self.0.other.as_ref()) {
             Ok(granted) => Attempt::Granted(granted),
             Err(denied) => Attempt::Denied(denied),
         })

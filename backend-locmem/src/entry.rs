@@ -37,8 +37,9 @@ pub(crate) struct Holding {
     pub(crate) place: &'static Location<'static>,
     pub(crate) label: Option<Box<str>>,
     pub(crate) since: SystemTime,
-    /// The handle of the store that it came through: that is where it hears of a loss.
-    pub(crate) site: Site,
+    /// The handle of the store that it came through, where it hears of a loss; `None` for the
+    /// store's first one.
+    pub(crate) site: Option<Site>,
     /// Why it was force-released, until the holder has let go.
     pub(crate) breaking: Option<Box<str>>,
 }
@@ -73,7 +74,7 @@ impl Entry {
     fn hand_to_first(&self, state: &mut State) {
         while state.holder.is_none() {
             let Some((next, site)) = state.queue.pop_front() else { return };
-            let granted = state.grant(&next, &site);
+            let granted = state.grant(&next, Some(&site));
             // Still inside the entry's mutex, so that the waiter's own attempts cannot cross.
             if site.deliver(&self.key, next.owner(), granted) == Delivery::Gone {
                 state.holder = None;
@@ -88,7 +89,7 @@ impl State {
         &mut self,
         claim: &Claim,
         entry: &Entry,
-        site: &Site,
+        site: Option<&Site>,
     ) -> Result<Granted<()>, Denied> {
         if let Some(holder) = &self.holder {
             let now = Moment::now();
@@ -177,7 +178,7 @@ impl State {
     }
 
     #[inline]
-    fn grant(&mut self, claim: &Claim, site: &Site) -> Granted<()> {
+    fn grant(&mut self, claim: &Claim, site: Option<&Site>) -> Granted<()> {
         let (lease, deadline) = life(claim.term(), claim.is_detached());
         let fence = next_fence(claim.floor());
         self.evicted = None;
@@ -188,7 +189,7 @@ impl State {
             place: claim.place(),
             label: claim.own_label().map(Into::into),
             since: wall_coarse(),
-            site: site.clone(),
+            site: site.cloned(),
             breaking: None,
         });
         let granted = Granted::new((), fence, lease);

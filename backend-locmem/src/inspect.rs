@@ -29,7 +29,8 @@ impl Inspect for LocMem {
         let mut state = entry.lock();
         let Some(holder) = state.holder.as_mut() else { return Ok(None) };
         let Some(seen) = describe(name, holder) else { return Ok(None) };
-        let loser = holder.owner.map(|owner| (owner, holder.site.clone()));
+        let loser = holder.owner;
+        let site = holder.site.clone();
         holder.fence = next_fence(holder.fence);
         holder.breaking = Some(reason.into());
         // A name that is merely kept closed has nobody who could acknowledge.
@@ -38,8 +39,8 @@ impl Inspect for LocMem {
             entry.hand_on(&mut state);
         }
         drop(state);
-        if let Some((loser, site)) = loser {
-            site.revoke(&key, loser, Cause::Forced);
+        if let Some(loser) = loser {
+            site.as_ref().unwrap_or_else(|| self.shards().first()).revoke(&key, loser, Cause::Forced);
         }
         Ok(Some(seen))
     }

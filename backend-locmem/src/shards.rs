@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
+use tenure_core::Site;
 
 use crate::entry::Entry;
 
@@ -15,6 +16,8 @@ const IDLE: usize = 256;
 
 /// Entries by key.
 pub(crate) struct Shards {
+    /// The handle that the store was made with; most locks come through it.
+    first: Site,
     hasher: RandomState,
     shards: [Mutex<Shard>; SHARDS],
 }
@@ -26,13 +29,16 @@ struct Shard {
     sweep_at: usize,
 }
 
-impl Default for Shards {
-    fn default() -> Self {
-        Self { hasher: RandomState::default(), shards: std::array::from_fn(|_| Mutex::default()) }
-    }
-}
-
 impl Shards {
+    pub(crate) fn new(first: Site) -> Self {
+        Self { first, hasher: RandomState::default(), shards: std::array::from_fn(|_| Mutex::default()) }
+    }
+
+    /// The site of the handle that the store was made with.
+    pub(crate) fn first(&self) -> &Site {
+        &self.first
+    }
+
     /// The entry of a key, made if need be.
     pub(crate) fn entry(&self, key: &str) -> Arc<Entry> {
         let mut shard = self.shard(key);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tenure::{Backend, Files, Handle, LocMem, Lock};
 
-use crate::measure::{percentile, pin, report};
+use crate::measure::{nanos, percentile, pin, report};
 
 const ROUNDS: usize = 300;
 
@@ -26,7 +26,8 @@ pub(crate) fn run() {
 
 fn show(what: &str, over: &str, times: &[Duration], raw: &[Duration], polled: &[Duration]) {
     let p50 = |times: &[Duration]| percentile(times.to_vec(), 50);
-    report(format!("{what} hand-off"), over, (p50(times), p50(raw)), Some(4.0));
+    let ratio = (nanos(p50(times)), nanos(p50(raw)));
+    report(format!("{what} hand-off"), over, ratio, Some(4.0));
     let (p99, raw99) = (percentile(times.to_vec(), 99), percentile(raw.to_vec(), 99));
     println!("            [p99 {p99:?} / {raw99:?}; polling every 100 ms takes {:?}]", p50(polled));
 }

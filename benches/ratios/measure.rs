@@ -31,7 +31,7 @@ pub(crate) fn subject<'a>(_name: &str, work: impl FnMut() + 'a) -> Subject<'a> {
 }
 
 /// Times subjects in turn, `rounds` times `calls` each; the median time of one call, per subject.
-pub(crate) fn in_turn(subjects: &mut [Subject<'_>], rounds: usize, calls: u32) -> Vec<Duration> {
+pub(crate) fn in_turn(subjects: &mut [Subject<'_>], rounds: usize, calls: u32) -> Vec<f64> {
     let mut times = vec![Vec::with_capacity(rounds); subjects.len()];
     for round in 0..=rounds {
         for (subject, times) in subjects.iter_mut().zip(&mut times) {
@@ -41,11 +41,11 @@ pub(crate) fn in_turn(subjects: &mut [Subject<'_>], rounds: usize, calls: u32) -
             }
             // The first round warms up.
             if round > 0 {
-                times.push(began.elapsed() / calls);
+                times.push(began.elapsed());
             }
         }
     }
-    times.into_iter().map(|times| percentile(times, 50)).collect()
+    times.into_iter().map(|times| nanos(percentile(times, 50)) / f64::from(calls)).collect()
 }
 
 pub(crate) fn percentile(mut times: Vec<Duration>, percent: usize) -> Duration {
@@ -53,18 +53,17 @@ pub(crate) fn percentile(mut times: Vec<Duration>, percent: usize) -> Duration {
     times[(times.len() - 1) * percent / 100]
 }
 
-/// One line: a ratio, what it is of, and the target if there is one.
-pub(crate) fn report(
-    what: impl Display,
-    over: impl Display,
-    times: (Duration, Duration),
-    target: Option<f64>,
-) {
-    let ratio = times.0.as_nanos() as f64 / times.1.as_nanos() as f64;
+pub(crate) fn nanos(time: Duration) -> f64 {
+    time.as_nanos() as f64
+}
+
+/// One line: a ratio of two times in nanoseconds, what it is of, and the target if there is one.
+pub(crate) fn report(what: impl Display, over: impl Display, times: (f64, f64), target: Option<f64>) {
+    let ratio = times.0 / times.1;
     let verdict = match target {
         Some(target) if ratio <= target => format!("target {target}, met"),
         Some(target) => format!("target {target}, MISSED"),
         None => "no target".into(),
     };
-    println!("{ratio:8.2} x  {what} / {over}  ({verdict}; {:?} / {:?})", times.0, times.1);
+    println!("{ratio:8.2} x  {what} / {over}  ({verdict}; {:.1} ns / {:.1} ns)", times.0, times.1);
 }
