@@ -13,8 +13,9 @@ use tenure_core::{
 };
 
 use crate::config::{Builder, user_dir};
-use crate::entry::{Entry, Inside, lock_alive};
+use crate::entry::{Entry, Inside, lock_alive, refused};
 use crate::grant::FileGrant;
+use crate::ofd::{self, Kind, Range};
 use crate::record::{Life, Record, Standing, State};
 use crate::store::{Store, is_same};
 use crate::url;
@@ -142,6 +143,13 @@ impl Files {
         Ok(file)
     }
 
+    /// Shows other processes that this one waits, for as long as the description lives. Without it,
+    /// as when descriptors are short, it merely waits less fairly.
+    fn wait_visibly(&self, entry: &Entry) -> Option<File> {
+        let file = self.0.open_file(&entry.file_name, OFlag::O_RDWR).ok().flatten()?;
+        ofd::try_lock(&file, Kind::Read, Range::AWAITED).is_ok().then_some(file)
+    }
+
     /// The record file of a grant in this process; `None` if it is gone.
     fn entry_of(&self, claim: &Claim, grant: &FileGrant) -> Result<Option<Arc<Entry>>> {
         let entry = grant.entry();
@@ -263,7 +271,16 @@ impl Backend for Files {
         let listener = self.0.local().listener.get_or_init(|| Listener::start(&self.0));
         let entry = self.0.entry(claim)?;
         let registration = listener.as_ref().and_then(|listener| listener.register(&entry));
-        Ok(registration.map_or_else(Watch::none, Watch::armed))
+        let waiting = self.wait_visibly(&entry);
+        Ok(registration.map_or_else(Watch::none, |registration| Watch::armed((registration, waiting))))
+    }
+
+    fn is_awaited(&self, claim: &Claim) -> bool {
+        let awaited = self.0.entry(claim).and_then(|entry| {
+            ofd::is_locked(&entry.file, Range::AWAITED)
+                .map_err(|source| refused("the waiters cannot be looked for", source))
+        });
+        awaited.unwrap_or(false)
     }
 
     fn diagnose(&self) -> Vec<Advice> {

@@ -35,6 +35,10 @@ impl Range {
     /// All alive bytes.
     pub(crate) const ALIVE: Self = Self { start: ALIVE, len: 0 };
 
+    /// The byte that every process locks for reading while it waits for the lock: not of any use to
+    /// itself, but seen by a process that takes the lock again and again.
+    pub(crate) const AWAITED: Self = Self { start: 1 << 39, len: 1 };
+
     /// The alive byte of one grant.
     ///
     /// It must be another one for each grant: with one for all, a stopped holder whose lease ran

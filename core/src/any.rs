@@ -163,6 +163,7 @@ trait Erased: Send + Sync {
     fn release(&self, end: Release<'_, AnyGrant>) -> Result<()>;
     fn abandon(&self, claim: &Claim);
     fn watch(&self, claim: &Claim) -> Result<Watch>;
+    fn is_awaited(&self, claim: &Claim) -> bool;
     fn renew_many(&self, due: &[Renewal<'_, AnyGrant>]) -> Vec<Result<()>>;
     fn diagnose(&self) -> Vec<Advice>;
 }
@@ -200,6 +201,10 @@ impl<B: Handle> Erased for Typed<B> {
 
     fn watch(&self, claim: &Claim) -> Result<Watch> {
         self.0.watch(claim)
+    }
+
+    fn is_awaited(&self, claim: &Claim) -> bool {
+        self.0.is_awaited(claim)
     }
 
     fn renew_many(&self, due: &[Renewal<'_, AnyGrant>]) -> Vec<Result<()>> {
@@ -272,6 +277,10 @@ macro_rules! erased {
 
             fn watch(&$erased, claim: &Claim) -> Result<Watch> {
                 $erased$(.$field)*.store.watch(claim)
+            }
+
+            fn is_awaited(&$erased, claim: &Claim) -> bool {
+                $erased$(.$field)*.store.is_awaited(claim)
             }
 
             fn renew_many(&$erased, due: &[Renewal<'_, AnyGrant>]) -> Vec<Result<()>> {

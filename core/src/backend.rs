@@ -94,6 +94,13 @@ pub trait Backend: Send + Sync {
         Ok(Watch::none())
     }
 
+    /// Whether other processes are known to wait for this lock. Asked now and then of a process that
+    /// gets it again and again, which then steps back for a moment.
+    fn is_awaited(&self, claim: &Claim) -> bool {
+        let _ = claim;
+        false
+    }
+
     /// Renews many grants, in one round trip where the store can. Answers in the same order.
     fn renew_many(&self, due: &[Renewal<'_, Self::Grant>]) -> Vec<Result<()>> {
         due.iter().map(|due| self.renew(*due)).collect()

@@ -42,6 +42,10 @@ macro_rules! forward {
                 (**self).watch(claim)
             }
 
+            fn is_awaited(&self, claim: &Claim) -> bool {
+                (**self).is_awaited(claim)
+            }
+
             fn renew_many(&self, due: &[Renewal<'_, Self::Grant>]) -> Vec<Result<()>> {
                 (**self).renew_many(due)
             }

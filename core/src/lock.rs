@@ -349,11 +349,14 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         let claim = self.claim(Owner::random(), place)?;
         let backend = &self.data.backend;
         let site = backend.site();
+        let alone = site.is_direct() || !site.has_line(claim.key());
+        // Whoever comes again and again lets those go first who are woken only now.
+        let rest = alone && !site.is_direct() && site.asks_alone(claim.key()) && backend.is_awaited(&claim);
         // Without a line, the first answer is all that most acquisitions need.
-        if site.is_direct() || !site.has_line(claim.key()) {
+        if alone && !rest {
             match self.ask(&claim) {
                 Ok(Answer::Held(held)) => return Ok(held),
-                Ok(Answer::Denied(denied)) => return self.wait_on(&claim, until, Some(denied)),
+                Ok(Answer::Denied(denied)) => return self.wait_on(&claim, until, Some(denied), false),
                 Err(error) if error.is_quarantined() => {}
                 Err(error) => {
                     if !error.is_settled() {
@@ -363,7 +366,7 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
                 }
             }
         }
-        self.wait_on(&claim, until, None)
+        self.wait_on(&claim, until, None, rest)
     }
 
     /// Waits after a first denial, or in a line.
@@ -372,12 +375,16 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         claim: &Claim,
         until: Option<Moment>,
         denied: Option<crate::Denied>,
+        rest: bool,
     ) -> Result<Lock<B, Held<R>>> {
         let backend = &self.data.backend;
         let began = Moment::now();
         let mut wait = Wait::new(backend.site(), claim, began, until);
         if let Some(denied) = denied {
             wait.denied(began, denied);
+        }
+        if rest {
+            wait.rest(began);
         }
         wait.diagnose();
         loop {

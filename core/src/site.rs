@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use crate::any::AnyGrant;
 use crate::engine::Lane;
 use crate::line::Line;
+use crate::policy::Budget;
 use crate::waiter::Waiter;
 use crate::{Cause, Granted, Owner, Settings};
 
@@ -34,10 +35,15 @@ struct Inner {
     lines: Mutex<HashMap<Box<str>, Line>>,
     waiters: Mutex<HashMap<Owner, Arc<Waiter>>>,
     held: Mutex<HashMap<Box<str>, Vec<Listed>>>,
+    /// How often a lone waiter of this process asked for a key in a row.
+    alone: Mutex<HashMap<Box<str>, Budget>>,
     lane: Lane,
 }
 
 type Listed = Weak<dyn HeldHere>;
+
+/// For how many keys it is counted how often they were asked for; then it begins anew.
+const ALONE: usize = 1024;
 
 /// A lock that this process holds, as its site knows it.
 pub(crate) trait HeldHere: Send + Sync {
@@ -86,6 +92,7 @@ impl Site {
             lines: Mutex::default(),
             waiters: Mutex::default(),
             held: Mutex::default(),
+            alone: Mutex::default(),
             lane: Lane::default(),
         }));
         if !direct {
@@ -188,6 +195,20 @@ impl Site {
     /// Whether waiters of this process stand in line for a key.
     pub(crate) fn has_line(&self, key: &str) -> bool {
         self.0.waiting.load(Ordering::Relaxed) > 0 && lock(&self.0.lines).contains_key(key)
+    }
+
+    /// A thread of this process asks for a key without standing in a line. True if it did so so
+    /// often that it should see whether others wait.
+    pub(crate) fn asks_alone(&self, key: &str) -> bool {
+        let mut alone = lock(&self.0.alone);
+        if let Some(budget) = alone.get_mut(key) {
+            return budget.won();
+        }
+        if alone.len() >= ALONE {
+            alone.clear();
+        }
+        alone.insert(key.into(), Budget::default());
+        false
     }
 
     /// Makes a waiter known to `deliver`.

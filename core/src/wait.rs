@@ -70,6 +70,11 @@ impl<'c> Wait<'c> {
         wait
     }
 
+    /// Lets other processes go first.
+    pub(crate) fn rest(&mut self, now: Moment) {
+        self.policy.rest(now, Budget::pause(true, self.claim.target().sleep));
+    }
+
     pub(crate) fn turn(&mut self, waker: &Waker, now: Moment) -> Turn {
         if let Some(standing) = &self.waiter {
             let (news, given) = standing.waiter.look(waker);
