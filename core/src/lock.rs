@@ -453,7 +453,10 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
 
     fn abandon_later(&self, claim: Claim) {
         let backend = self.data.backend.clone();
-        self.site().lane().run(move || backend.abandon(&claim));
+        self.site().lane().run(move || {
+            backend.abandon(&claim);
+            None
+        });
     }
 
     fn error(&self, error: Error) -> Error {

@@ -158,6 +158,20 @@ fn an_unanswered_release_is_tried_again_until_it_succeeds() {
 }
 
 #[test]
+fn a_release_that_goes_unanswered_does_not_keep_renewals_waiting() {
+    let store = Fake::new(true, settings(LEASE));
+    let kept = Lock::new(&store, "kept").acquire().unwrap();
+    let stuck = Lock::new(&store, "stuck").ttl(LEASE * 30).acquire().unwrap();
+    store.set_keeping(true);
+    assert!(stuck.release().is_err_and(|error| error.is_unavailable()));
+    std::thread::sleep(LEASE * 2);
+    assert_eq!(kept.status(), Status::Held);
+    store.set_keeping(false);
+    wait_until("released", || !store.is_held("lock:stuck"));
+    kept.release().unwrap();
+}
+
+#[test]
 fn callbacks_run_once_even_when_one_panics() {
     let store = Fake::new(true, settings(LEASE));
     let held = Lock::new(&store, "calls").ttl(Duration::from_millis(50)).acquire().unwrap();

@@ -208,6 +208,27 @@ fn a_deadline_may_be_an_instant_and_a_free_lock_needs_no_time() {
 }
 
 #[test]
+fn whoever_comes_again_and_again_steps_back_for_waiting_processes() {
+    let store = Fake::new(true, settings(LONG));
+    let lock = Lock::new(&store, "again");
+    let again = |times: usize| {
+        let began = Instant::now();
+        (0..times).for_each(|_| lock.acquire().unwrap().release().unwrap());
+        (began.elapsed(), store.calls().looks.swap(0, SeqCst))
+    };
+    // The first acquisition begins the count; every sixteenth after it looks.
+    let (_, looks) = again(1 + 16 * 4);
+    assert_eq!(looks, 4);
+    store.set_awaited(true);
+    let (took, looks) = again(16 * 4);
+    assert_eq!(looks, 4);
+    assert!(took >= Duration::from_millis(8), "four steps back took {took:?}");
+    // Who does not wait is not made to.
+    (0..64).for_each(|_| lock.try_acquire().unwrap().release().unwrap());
+    assert_eq!(store.calls().looks.load(SeqCst), 0);
+}
+
+#[test]
 fn a_panicking_closure_releases_the_lock() {
     let store = Fake::new(true, settings(LONG));
     let lock = Lock::new(&store, "panic");

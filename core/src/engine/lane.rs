@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::Watched;
+use crate::Moment;
 
 /// How long the thread of a lane waits for more work before it ends.
 const LINGER: Duration = Duration::from_secs(20);
@@ -26,12 +27,13 @@ struct Shared {
 #[derive(Default)]
 struct State {
     renewals: Vec<Arc<dyn Watched>>,
-    chores: Vec<Chore>,
+    chores: Vec<(Moment, Chore)>,
     /// The process that the thread runs in; another after a fork.
     pid: Option<u32>,
 }
 
-type Chore = Box<dyn FnOnce() + Send>;
+/// A piece of work, and after what time it wants to be tried again.
+type Chore = Box<dyn FnMut() -> Option<Duration> + Send>;
 
 impl Lane {
     /// Renews leases of the store, together with others that are due by the time it gets there.
@@ -39,9 +41,10 @@ impl Lane {
         self.add(|state| state.renewals.extend(leases));
     }
 
-    /// Does a piece of work after the renewals that are due.
-    pub(crate) fn run(&self, chore: impl FnOnce() + Send + 'static) {
-        self.add(|state| state.chores.push(Box::new(chore)));
+    /// Does a piece of work after the renewals that are due, and again after the time that it
+    /// returns. Renewals that become due meanwhile come first.
+    pub(crate) fn run(&self, chore: impl FnMut() -> Option<Duration> + Send + 'static) {
+        self.add(|state| state.chores.push((Moment::now(), Box::new(chore))));
     }
 
     fn add(&self, add: impl FnOnce(&mut State)) {
@@ -70,10 +73,16 @@ impl Shared {
     fn work(&self) {
         let mut state = self.lock();
         loop {
-            let (renewals, chores) = (std::mem::take(&mut state.renewals), std::mem::take(&mut state.chores));
-            if renewals.is_empty() && chores.is_empty() {
-                let (again, waited) =
-                    self.more.wait_timeout(state, LINGER).unwrap_or_else(PoisonError::into_inner);
+            let renewals = std::mem::take(&mut state.renewals);
+            let now = Moment::now();
+            let due = state.chores.iter().position(|(at, _)| *at <= now);
+            let chore = due.map(|index| state.chores.swap_remove(index).1);
+            if renewals.is_empty() && chore.is_none() {
+                let next = state.chores.iter().map(|(at, _)| at.since(now)).min();
+                let (again, waited) = self
+                    .more
+                    .wait_timeout(state, next.unwrap_or(LINGER))
+                    .unwrap_or_else(PoisonError::into_inner);
                 state = again;
                 if waited.timed_out() && state.renewals.is_empty() && state.chores.is_empty() {
                     state.pid = None;
@@ -83,11 +92,14 @@ impl Shared {
             }
             drop(state);
             renew(renewals);
-            for chore in chores {
-                // A backend that panics ends its own work, not everybody's.
-                drop(catch_unwind(AssertUnwindSafe(chore)));
-            }
+            // One at a time, so that no store that answers slowly keeps renewals waiting for all of
+            // them. One that panics ends itself, not everybody.
+            let again = chore.and_then(|mut chore| {
+                let wanted = catch_unwind(AssertUnwindSafe(&mut chore)).unwrap_or_default();
+                wanted.map(|pause| (Moment::now() + pause, chore))
+            });
             state = self.lock();
+            state.chores.extend(again);
         }
     }
 }

@@ -417,17 +417,16 @@ impl<B: Handle> Lease<B> {
     fn release_later(self: &Arc<Self>, keep: Option<Duration>) {
         let lease = self.clone();
         let until = Moment::from_nanos(self.stored_until.load(Ordering::SeqCst)).min(Moment::now() + LATER);
+        let mut pause = Duration::from_millis(50);
         self.site().lane().run(move || {
-            let mut pause = Duration::from_millis(50);
-            while Moment::now() < until {
-                std::thread::sleep(pause);
+            let answer = lease.backend.release(Release::new(&lease.claim, &lease.grant, keep));
+            let unanswered = answer.is_err_and(|error| error.is_unavailable());
+            if unanswered && Moment::now() < until {
                 pause = (pause * 2).min(Duration::from_secs(2));
-                match lease.backend.release(Release::new(&lease.claim, &lease.grant, keep)) {
-                    Err(error) if error.is_unavailable() => {}
-                    _ => break,
-                }
+                return Some(pause);
             }
             lease.site().notify(lease.claim.key());
+            None
         });
     }
 

@@ -21,6 +21,8 @@ struct Inner {
     notifies: bool,
     pub down: AtomicBool,
     pub hung: AtomicBool,
+    pub keeps: AtomicBool,
+    pub awaited: AtomicBool,
     pub calls: Calls,
 }
 
@@ -31,6 +33,7 @@ pub struct Calls {
     pub batches: AtomicUsize,
     pub release: AtomicUsize,
     pub abandon: AtomicUsize,
+    pub looks: AtomicUsize,
 }
 
 struct Row {
@@ -47,6 +50,8 @@ impl Fake {
             notifies,
             down: AtomicBool::new(false),
             hung: AtomicBool::new(false),
+            keeps: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
             calls: Calls::default(),
         }))
     }
@@ -62,6 +67,16 @@ impl Fake {
     /// Renewals block until it is taken back.
     pub fn set_hung(&self, hung: bool) {
         self.0.hung.store(hung, Ordering::SeqCst);
+    }
+
+    /// Releases go unanswered, and nothing else.
+    pub fn set_keeping(&self, keeps: bool) {
+        self.0.keeps.store(keeps, Ordering::SeqCst);
+    }
+
+    /// Other processes wait for every name.
+    pub fn set_awaited(&self, awaited: bool) {
+        self.0.awaited.store(awaited, Ordering::SeqCst);
     }
 
     /// Forgets who holds a name, as a flushed server does.
@@ -145,6 +160,9 @@ impl Backend for Fake {
     fn release(&self, end: Release<'_, ()>) -> Result<()> {
         self.0.calls.release.fetch_add(1, Ordering::SeqCst);
         self.answer()?;
+        if self.0.keeps.load(Ordering::SeqCst) {
+            return Err(Error::unavailable("the fake does not answer releases"));
+        }
         let mut locks = self.0.locks.lock().unwrap();
         match locks.get_mut(end.claim().key()) {
             Some(row) if row.owner == Some(end.claim().owner()) && row.until > Moment::now() => {
@@ -167,6 +185,11 @@ impl Backend for Fake {
         {
             row.owner = None;
         }
+    }
+
+    fn is_awaited(&self, _: &Claim) -> bool {
+        self.0.calls.looks.fetch_add(1, Ordering::SeqCst);
+        self.0.awaited.load(Ordering::SeqCst)
     }
 
     fn watch(&self, _: &Claim) -> Result<Watch> {
