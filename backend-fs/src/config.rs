@@ -182,8 +182,8 @@ pub(crate) fn refuse_network_fs(dir: &File) -> Result<()> {
         None => Ok(()),
         Some(name) => Err(Error::misconfigured(format!(
             "the folder is on a network file system ({name}), where byte locks and clocks are not those of \
-             one host; use a local folder, or a network store for locks between hosts, or set \
-             allow_network_fs if only one host uses it"
+             one host; use a local folder, or a network store for locks between hosts; `Files` that only \
+             one host uses can set allow_network_fs"
         ))),
     }
 }
