@@ -54,7 +54,7 @@ fn nothing_is_left(store: &AsyncFake, name: &str) {
     let key = format!("lock:{name}");
     wait_until("the lock is free", || !store.fake().is_held(&key));
     assert_eq!(store.fake().site().waiting(&key), 0, "somebody stands in line");
-    drop(block_on(Lock::new(store, name).try_acquire()).unwrap());
+    drop(block_on(Lock::new(store, name).try_acquire()).expect("the name is free"));
     wait_until("the dropped lock is free", || !store.fake().is_held(&key));
 }
 
