@@ -68,6 +68,6 @@ impl AsyncInspect for LocMem {
 
 impl From<LocMem> for aio::AnyBackend {
     fn from(store: LocMem) -> Self {
-        Self::erase(store).inspect().restore().sessions().build()
+        Self::erase(store).inspect().restore().sessions().shared().permits().build()
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_core::{
-    AnyBackend, Attempt, Backend, Cause, Claim, Error, Granted, Moment, Release, Renewal, Resolved, Restore,
-    Result, SessionLocks, Settings, Site, Watch,
+    AnyBackend, Attempt, Backend, Cause, Claim, Error, Granted, Moment, Permits, Release, Renewal, Resolved,
+    Restore, Result, SessionLocks, Settings, SharedLocks, Site, Watch,
 };
 
 use crate::entry::Entry;
@@ -155,9 +155,13 @@ impl Restore for LocMem {
 
 impl SessionLocks for LocMem {}
 
+impl SharedLocks for LocMem {}
+
+impl Permits for LocMem {}
+
 impl From<LocMem> for AnyBackend {
     fn from(store: LocMem) -> Self {
-        Self::erase(store).inspect().restore().sessions().build()
+        Self::erase(store).inspect().restore().sessions().shared().permits().build()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tenure_core::{
-    Claim, Delivery, Denied, Fence, Granted, Lease, Moment, Owner, Site, Term, wall_coarse, wall_micros,
+    Claim, Delivery, Denied, Fence, Granted, Lease, Mode, Moment, Owner, Site, Term, wall_coarse, wall_micros,
 };
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,17 +20,21 @@ pub(crate) struct Entry {
 /// What is known of a name.
 #[derive(Default)]
 pub(crate) struct State {
-    pub(crate) holder: Option<Holding>,
+    /// Who holds it alone.
+    holder: Option<Holding>,
+    /// Who hold it together; none as long as somebody holds it alone.
+    sharers: Vec<Holding>,
     /// With the handle of the store that each came through: that is where it listens.
     queue: VecDeque<(Claim, Site)>,
-    /// Whose lock was opened by force while it may still have believed in it.
-    evicted: Option<Owner>,
+    /// Whose locks were opened by force while they may still have believed in them.
+    evicted: Vec<Owner>,
 }
 
 /// Who holds a name.
 pub(crate) struct Holding {
     /// `None` while a released name is kept closed for a time.
     pub(crate) owner: Option<Owner>,
+    pub(crate) mode: Mode,
     pub(crate) fence: Fence,
     /// `None` for a lock without a lease.
     pub(crate) deadline: Option<Moment>,
@@ -59,11 +63,11 @@ impl Entry {
     }
 
     pub(crate) fn is_in_use(&self) -> bool {
-        let state = self.lock();
-        state.holder.as_ref().is_some_and(|holder| holder.is_live(Moment::now())) || !state.queue.is_empty()
+        let (state, now) = (self.lock(), Moment::now());
+        !state.queue.is_empty() || state.holdings().any(|holder| holder.is_live(now))
     }
 
-    /// Hands a free name to the first waiter that is still there.
+    /// Hands a name on to the first waiters that are still there, as far as they can have it.
     #[inline]
     pub(crate) fn hand_on(&self, state: &mut State) {
         if !state.queue.is_empty() {
@@ -72,50 +76,98 @@ impl Entry {
     }
 
     fn hand_to_first(&self, state: &mut State) {
-        while state.holder.is_none() {
-            let Some((next, site)) = state.queue.pop_front() else { return };
+        state.forget_expired(Moment::now());
+        while let Some((next, _)) = state.queue.front()
+            && state.admits(next.mode())
+            && let Some((next, site)) = state.queue.pop_front()
+        {
             let granted = state.grant(&next, Some(&site));
             // Still inside the entry's mutex, so that the waiter's own attempts cannot cross.
             if site.deliver(&self.key, next.owner(), granted) == Delivery::Gone {
-                state.holder = None;
+                state.remove(next.owner());
             }
         }
     }
 }
 
 impl State {
-    /// Grants a free name, or again what the claim has already.
+    /// Grants a name if it is free for this claim, or again what the claim has already.
     pub(crate) fn try_acquire(
         &mut self,
         claim: &Claim,
         entry: &Entry,
         site: Option<&Site>,
     ) -> Result<Granted<()>, Denied> {
-        if let Some(holder) = &self.holder {
-            let now = Moment::now();
-            if holder.is_live(now) {
-                return if holder.owner == Some(claim.owner()) && holder.breaking.is_none() {
-                    Ok(self.adopt(claim).expect("it has the name"))
-                } else {
-                    Err(holder.denial(now))
-                };
+        if self.is_held() {
+            self.forget_expired(Moment::now());
+            if let Some(granted) = self.adopt(claim) {
+                return Ok(granted);
             }
-            self.holder = None;
         }
-        match self.queue.front() {
-            None => Ok(self.grant(claim, site)),
-            Some((first, _)) if first.owner() == claim.owner() => {
-                self.queue.pop_front();
-                Ok(self.grant(claim, site))
-            }
-            // Its lease has run out; those who wait come first.
+        let first = match self.queue.front() {
+            None => true,
+            Some((first, _)) if first.owner() == claim.owner() => true,
+            // What is free goes to those who wait, and nobody overtakes them: a reader no writer.
             Some(_) => {
                 entry.hand_on(self);
-                match &self.holder {
-                    Some(holder) => Err(holder.denial(Moment::now())),
-                    None => Ok(self.grant(claim, site)),
-                }
+                self.queue.is_empty()
             }
+        };
+        if !first || !self.admits(claim.mode()) {
+            return Err(self.denial(claim.mode(), Moment::now()));
+        }
+        // It may have stood there itself.
+        self.queue.pop_front();
+        Ok(self.grant(claim, site))
+    }
+
+    #[inline]
+    fn is_held(&self) -> bool {
+        self.holder.is_some() || !self.sharers.is_empty()
+    }
+
+    /// Everybody who holds the name, alone or together.
+    pub(crate) fn holdings(&self) -> impl Iterator<Item = &Holding> {
+        self.holder.iter().chain(&self.sharers)
+    }
+
+    fn holdings_mut(&mut self) -> impl Iterator<Item = &mut Holding> {
+        self.holder.iter_mut().chain(&mut self.sharers)
+    }
+
+    fn forget_expired(&mut self, now: Moment) {
+        self.holder.take_if(|holder| !holder.is_live(now));
+        self.sharers.retain(|holder| holder.is_live(now));
+    }
+
+    /// Whether there is room for one more in this mode.
+    #[inline]
+    fn admits(&self, mode: Mode) -> bool {
+        match mode {
+            _ if self.holder.is_some() => false,
+            Mode::Exclusive => self.sharers.is_empty(),
+            Mode::Shared => self.sharers.iter().all(|sharer| sharer.mode == Mode::Shared),
+            Mode::Permit { limit } => {
+                let permits = self.sharers.iter().all(|sharer| matches!(sharer.mode, Mode::Permit { .. }));
+                permits && self.sharers.len() < limit as usize
+            }
+            _ => false,
+        }
+    }
+
+    /// Why a claim of this mode cannot have it, and when it may.
+    fn denial(&self, mode: Mode, now: Moment) -> Denied {
+        let Some(latest) = self.holdings().max_by_key(|holder| holder.fence) else { return Denied::new() };
+        let ends = self.holdings().map(|holder| holder.deadline.unwrap_or(Moment::FAR));
+        // One permit is enough; everything else waits for the last one to end.
+        let (permit, permits) =
+            (matches!(mode, Mode::Permit { .. }), matches!(latest.mode, Mode::Permit { .. }));
+        let free = if permit && permits { ends.min() } else { ends.max() };
+        let denied = Denied::new().holder(latest.fence);
+        let denied = if latest.owner.is_some() { denied.held_at(latest.place) } else { denied };
+        match free {
+            Some(Moment::FAR) | None => denied,
+            Some(free) => denied.retry_after(free.since(now)),
         }
     }
 
@@ -127,34 +179,57 @@ impl State {
         Some(Granted::new((), holder.fence, lease))
     }
 
-    /// The live holder, if it is this owner and was not broken.
+    /// What this owner holds, if it is live and was not broken.
     #[inline]
     pub(crate) fn owned(&mut self, owner: Owner) -> Option<&mut Holding> {
-        self.holder
-            .as_mut()
-            .filter(|holder| holder.owner == Some(owner) && holder.breaking.is_none())
+        self.holdings_mut()
+            .find(|holder| holder.owner == Some(owner))
+            .filter(|holder| holder.breaking.is_none())
             .filter(|holder| holder.deadline.is_none_or(|deadline| deadline > Moment::now()))
     }
 
     /// Whether this owner lost the name by force.
     pub(crate) fn was_forced(&self, owner: Owner) -> bool {
         let breaking = |holder: &Holding| holder.owner == Some(owner) && holder.breaking.is_some();
-        self.evicted == Some(owner) || self.holder.as_ref().is_some_and(breaking)
+        self.evicted.contains(&owner) || self.holdings().any(breaking)
     }
 
-    /// Takes the name from this owner, whatever its state; what remains if it is kept closed.
+    /// Takes from this owner what it holds, whatever its state; what remains if it is kept closed.
     #[inline]
     pub(crate) fn vacate(&mut self, owner: Owner, keep: Option<Duration>) {
-        let Some(holder) = self.holder.as_mut().filter(|holder| holder.owner == Some(owner)) else { return };
-        match keep.filter(|_| holder.breaking.is_none()) {
-            Some(keep) => (holder.owner, holder.deadline) = (None, Some(Moment::now() + keep)),
-            None => self.holder = None,
+        let Some(keep) = keep else { return self.remove(owner) };
+        let Some(holder) = self.holdings_mut().find(|holder| holder.owner == Some(owner)) else { return };
+        if holder.breaking.is_some() {
+            return self.remove(owner);
         }
+        (holder.owner, holder.deadline) = (None, Some(Moment::now() + keep));
     }
 
-    /// Takes the name from whoever has it, now.
-    pub(crate) fn evict(&mut self) {
-        self.evicted = self.holder.take().and_then(|holder| holder.owner);
+    #[inline]
+    fn remove(&mut self, owner: Owner) {
+        self.holder.take_if(|holder| holder.owner == Some(owner));
+        self.sharers.retain(|holder| holder.owner != Some(owner));
+    }
+
+    /// Takes the name from everybody who has it, now or when they let go of it. Returns who that was,
+    /// with where each came through.
+    pub(crate) fn force(&mut self, now_open: bool, reason: &str) -> Vec<(Owner, Option<Site>)> {
+        for holder in self.holdings_mut() {
+            holder.fence = next_fence(holder.fence);
+            holder.breaking = Some(reason.into());
+        }
+        let losers: Vec<_> =
+            self.holdings().filter_map(|holder| Some((holder.owner?, holder.site.clone()))).collect();
+        if now_open {
+            self.evicted.extend(losers.iter().map(|(owner, _)| *owner));
+            self.holder = None;
+            self.sharers.clear();
+        } else {
+            // What is merely kept closed has nobody who could acknowledge.
+            self.holder.take_if(|holder| holder.owner.is_none());
+            self.sharers.retain(|holder| holder.owner.is_some());
+        }
+        losers
     }
 
     /// Stands at the end of the queue, once.
@@ -181,9 +256,10 @@ impl State {
     fn grant(&mut self, claim: &Claim, site: Option<&Site>) -> Granted<()> {
         let (lease, deadline) = life(claim.term(), claim.is_detached());
         let fence = next_fence(claim.floor());
-        self.evicted = None;
-        self.holder = Some(Holding {
+        self.evicted.clear();
+        let holding = Holding {
             owner: Some(claim.owner()),
+            mode: claim.mode(),
             fence,
             deadline,
             place: claim.place(),
@@ -191,7 +267,11 @@ impl State {
             since: wall_coarse(),
             site: site.cloned(),
             breaking: None,
-        });
+        };
+        match claim.mode() {
+            Mode::Exclusive => self.holder = Some(holding),
+            _ => self.sharers.push(holding),
+        }
         let granted = Granted::new((), fence, lease);
         match (lease, deadline) {
             (Lease::For(ttl), Some(deadline)) => granted.since(deadline - ttl),
@@ -203,15 +283,6 @@ impl State {
 impl Holding {
     pub(crate) fn is_live(&self, now: Moment) -> bool {
         self.deadline.is_none_or(|deadline| deadline > now)
-    }
-
-    fn denial(&self, now: Moment) -> Denied {
-        let denied = Denied::new().holder(self.fence);
-        let denied = if self.owner.is_some() { denied.held_at(self.place) } else { denied };
-        match self.deadline {
-            Some(deadline) => denied.retry_after(deadline.since(now)),
-            None => denied,
-        }
     }
 }
 

@@ -3,13 +3,14 @@
 use tenure_core::{Backend, Breaking, Cause, Holder, Inspect, Moment, Name, Result};
 
 use crate::LocMem;
-use crate::entry::{Holding, next_fence};
+use crate::entry::Holding;
 
 impl Inspect for LocMem {
     fn inspect(&self, name: &Name) -> Result<Option<Holder>> {
         let Some(entry) = self.shards().find(&self.key(name)) else { return Ok(None) };
         let state = entry.lock();
-        Ok(state.holder.as_ref().and_then(|holder| describe(name, holder)))
+        let latest = state.holdings().max_by_key(|holder| holder.fence);
+        Ok(latest.and_then(|holder| describe(name, holder)))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Holder>> {
@@ -17,9 +18,9 @@ impl Inspect for LocMem {
         let mut holders = Vec::new();
         for entry in self.shards().starting_with(&[self.site().settings().prefix(), prefix].concat()) {
             let Ok(name) = Name::new(&entry.key()[skip..]) else { continue };
-            holders.extend(entry.lock().holder.as_ref().and_then(|holder| describe(&name, holder)));
+            holders.extend(entry.lock().holdings().filter_map(|holder| describe(&name, holder)));
         }
-        holders.sort_by(|one, other| one.name().cmp(other.name()));
+        holders.sort_by(|one, other| one.name().cmp(other.name()).then(one.fence().cmp(&other.fence())));
         Ok(holders)
     }
 
@@ -27,19 +28,12 @@ impl Inspect for LocMem {
         let key = self.key(name);
         let Some(entry) = self.shards().find(&key) else { return Ok(None) };
         let mut state = entry.lock();
-        let Some(holder) = state.holder.as_mut() else { return Ok(None) };
-        let Some(seen) = describe(name, holder) else { return Ok(None) };
-        let loser = holder.owner;
-        let site = holder.site.clone();
-        holder.fence = next_fence(holder.fence);
-        holder.breaking = Some(reason.into());
-        // A name that is merely kept closed has nobody who could acknowledge.
-        if breaking == Breaking::Now || loser.is_none() {
-            state.evict();
-            entry.hand_on(&mut state);
-        }
+        let latest = state.holdings().max_by_key(|holder| holder.fence);
+        let Some(seen) = latest.and_then(|holder| describe(name, holder)) else { return Ok(None) };
+        let losers = state.force(breaking == Breaking::Now, reason);
+        entry.hand_on(&mut state);
         drop(state);
-        if let Some(loser) = loser {
+        for (loser, site) in losers {
             site.as_ref().unwrap_or_else(|| self.shards().first()).revoke(&key, loser, Cause::Forced);
         }
         Ok(Some(seen))
@@ -59,6 +53,7 @@ fn describe(name: &Name, holder: &Holding) -> Option<Holder> {
     }
     let remaining = holder.deadline.map(|deadline| deadline.since(now));
     let seen = Holder::new(name.clone(), holder.fence, remaining)
+        .with_mode(holder.mode)
         .with_label(holder.label.as_deref().unwrap_or("this process"))
         .with_since(holder.since);
     Some(match &holder.breaking {

@@ -28,6 +28,10 @@ pub enum Need {
     Restore,
     /// [`SessionLocks`](tenure_core::SessionLocks).
     Sessions,
+    /// [`SharedLocks`](tenure_core::SharedLocks).
+    Sharing,
+    /// [`Permits`](tenure_core::Permits).
+    Permits,
     /// The store is one for asynchronous code; see [`Suite::open_async`](crate::Suite::open_async).
     Polled,
     /// The suite knows how to make the store unreachable; see [`Suite::outage`](crate::Suite::outage).
@@ -89,6 +93,8 @@ impl fmt::Display for Need {
             Self::Inspect => "a store that implements `Inspect`",
             Self::Restore => "a store that implements `Restore`",
             Self::Sessions => "a store that implements `SessionLocks`",
+            Self::Sharing => "a store that implements `SharedLocks`",
+            Self::Permits => "a store that implements `Permits`",
             Self::Polled => "a store for asynchronous code",
             Self::Outage => "a way to make the store unreachable; see `Suite::outage`",
         })

@@ -68,6 +68,7 @@ pub(crate) struct Options {
     pub(crate) ttl: Option<Duration>,
     pub(crate) keep_alive: bool,
     pub(crate) session: bool,
+    pub(crate) sharing: Sharing,
     pub(crate) sleep: Option<Duration>,
     pub(crate) release_on_drop: Option<bool>,
     pub(crate) hold_at_least: Option<Duration>,
@@ -78,6 +79,15 @@ impl Options {
     pub(crate) fn ttl(ttl: Duration) -> Self {
         Self { ttl: Some(ttl), ..Self::default() }
     }
+}
+
+/// As what a lock is to be held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Sharing {
+    #[default]
+    Alone,
+    Shared,
+    Permit(u32),
 }
 
 /// A lock that is not held, with the options of [`Lock`](tenure_core::Lock).
@@ -99,6 +109,14 @@ impl TestLock {
 
     pub(crate) fn session(self) -> Self {
         self.set(|options| options.session = true)
+    }
+
+    pub(crate) fn shared(self) -> Self {
+        self.set(|options| options.sharing = Sharing::Shared)
+    }
+
+    pub(crate) fn permit(self, limit: u32) -> Self {
+        self.set(|options| options.sharing = Sharing::Permit(limit))
     }
 
     pub(crate) fn release_on_drop(self, release: bool) -> Self {

@@ -247,6 +247,8 @@ impl Suite {
             Need::Inspect => store.inspect().is_some(),
             Need::Restore => store.can_restore(),
             Need::Sessions => store.has_sessions(),
+            Need::Sharing => store.has_shared_locks(),
+            Need::Permits => store.has_permits(),
             Need::Polled => store.is_polled(),
             Need::Outage => self.outage.is_some(),
         };

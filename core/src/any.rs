@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::{
-    Advice, Attempt, Backend, Claim, Granted, Handle, Inspect, Release, Renewal, Restore, Result,
-    SessionLocks, Site, Watch,
+    Advice, Attempt, Backend, Claim, Granted, Handle, Inspect, Permits, Release, Renewal, Restore, Result,
+    SessionLocks, SharedLocks, Site, Watch,
 };
 
 /// Any store, for struct fields, for `tenure::connect` and for the process-wide
@@ -30,6 +30,8 @@ pub struct AnyBackend {
     inspect: Option<Arc<dyn Inspect>>,
     restore: Option<Arc<dyn ErasedRestore>>,
     sessions: bool,
+    shared: bool,
+    permits: bool,
 }
 
 impl AnyBackend {
@@ -46,8 +48,14 @@ impl AnyBackend {
     /// ```
     #[must_use]
     pub fn erase<B: Handle>(store: B) -> Erase<B> {
-        let erased =
-            Self { store: Arc::new(Typed(store.clone())), inspect: None, restore: None, sessions: false };
+        let erased = Self {
+            store: Arc::new(Typed(store.clone())),
+            inspect: None,
+            restore: None,
+            sessions: false,
+            shared: false,
+            permits: false,
+        };
         Erase { store, erased }
     }
 
@@ -68,6 +76,18 @@ impl AnyBackend {
     #[must_use]
     pub fn sessions(&self) -> Option<AnySessions> {
         self.sessions.then(|| AnySessions { any: self.clone() })
+    }
+
+    /// The store as one whose locks readers can share, if they can.
+    #[must_use]
+    pub fn shared(&self) -> Option<AnyShared> {
+        self.shared.then(|| AnyShared { any: self.clone() })
+    }
+
+    /// The store as one that counts permits, if it can.
+    #[must_use]
+    pub fn permits(&self) -> Option<AnyPermits> {
+        self.permits.then(|| AnyPermits { any: self.clone() })
     }
 }
 
@@ -105,6 +125,26 @@ impl<B: Handle> Erase<B> {
         B: SessionLocks,
     {
         self.erased.sessions = true;
+        self
+    }
+
+    /// Records that readers can share its locks.
+    #[must_use]
+    pub fn shared(mut self) -> Self
+    where
+        B: SharedLocks,
+    {
+        self.erased.shared = true;
+        self
+    }
+
+    /// Records that it counts permits.
+    #[must_use]
+    pub fn permits(mut self) -> Self
+    where
+        B: Permits,
+    {
+        self.erased.permits = true;
         self
     }
 
@@ -244,6 +284,22 @@ pub struct AnySessions {
 
 impl SessionLocks for AnySessions {}
 
+/// An [`AnyBackend`] whose locks readers can share; see [`AnyBackend::shared`].
+#[derive(Clone)]
+pub struct AnyShared {
+    any: AnyBackend,
+}
+
+impl SharedLocks for AnyShared {}
+
+/// An [`AnyBackend`] that counts permits; see [`AnyBackend::permits`].
+#[derive(Clone)]
+pub struct AnyPermits {
+    any: AnyBackend,
+}
+
+impl Permits for AnyPermits {}
+
 macro_rules! erased {
     ($($store:ident: $erased:ident $(. $field:ident)*;)*) => {$(
         #[deny(clippy::missing_trait_methods)]
@@ -304,6 +360,8 @@ erased! {
     AnyBackend: self;
     AnyRestore: self.any;
     AnySessions: self.any;
+    AnyShared: self.any;
+    AnyPermits: self.any;
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ mod turns;
 mod wait;
 mod waiter;
 
-pub use any::{AnyBackend, AnyGrant, AnyRestore, AnySessions, Erase};
+pub use any::{AnyBackend, AnyGrant, AnyPermits, AnyRestore, AnySessions, AnyShared, Erase};
 pub use backend::{Advice, Attempt, Backend, Denied, Granted, Handle, Lease, Release, Renewal, Watch};
 pub use capability::{Breaking, DurableFence, Holder, Inspect, Permits, Restore, SessionLocks, SharedLocks};
 pub use claim::{Claim, Mode, Resolved, Term};

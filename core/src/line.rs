@@ -20,8 +20,10 @@ pub(crate) struct Line {
 /// How a waiter leaves the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leaving {
-    /// With the lock; the lease that it got, if it has an end.
+    /// With the lock alone; the lease that it got, if it has an end.
     Won(Option<Duration>),
+    /// With a share of it, of which the next one may have another.
+    WonShare,
     /// Without.
     Without,
 }
@@ -73,7 +75,7 @@ impl Line {
         let Some(next) = self.waiters.front() else { return };
         next.promote(match how {
             Leaving::Won(lease) => Promotion::Behind { lease, rest: self.budget.won() },
-            Leaving::Without => Promotion::Vacant,
+            Leaving::WonShare | Leaving::Without => Promotion::Vacant,
         });
     }
 }

@@ -27,7 +27,7 @@ pub enum Permit {}
 pub trait State: sealed::State {}
 
 /// What a lock is held as: [`Exclusive`], [`Shared`] or [`Permit`].
-pub trait Rule: sealed::Rule {}
+pub trait Rule: sealed::Rule + 'static {}
 
 impl<R: Rule> State for Unlocked<R> {}
 impl<R: Rule> State for Held<R> {}

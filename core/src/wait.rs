@@ -10,7 +10,7 @@ use crate::any::AnyGrant;
 use crate::line::{Leaving, Line};
 use crate::policy::{Acquire, Budget, Jitter, Step};
 use crate::waiter::{Promotion, Waiter};
-use crate::{Claim, Denied, Error, Granted, Lease, Moment, Result, Site, Watch};
+use crate::{Claim, Denied, Error, Granted, Lease, Mode, Moment, Result, Site, Watch};
 
 /// A claim that waits.
 pub(crate) struct Wait<'c> {
@@ -182,7 +182,10 @@ impl<'c> Wait<'c> {
             Lease::For(ttl) => Some(ttl),
             Lease::Session => None,
         };
-        self.leave(Leaving::Won(lease));
+        self.leave(match self.claim.mode() {
+            Mode::Exclusive => Leaving::Won(lease),
+            _ => Leaving::WonShare,
+        });
     }
 
     /// Ends the wait without the lock, unless it was delivered at the last moment. The flag says

@@ -13,12 +13,14 @@ mod keeping;
 mod loss;
 mod names;
 mod outage;
+mod permits;
 mod processes;
 mod release;
 mod renew;
 mod restore;
 mod session;
 mod settings;
+mod shared;
 mod stopped;
 mod threads;
 mod tokens;
@@ -45,6 +47,8 @@ const THEMES: &[&[Case]] = &[
     tokens::CASES,
     restore::CASES,
     session::CASES,
+    shared::CASES,
+    permits::CASES,
     processes::CASES,
     stopped::CASES,
     fork::CASES,

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_core::{
-    AnyBackend, Attempt, Backend, Cause, Fence, Handle, Held, Lock, Moment, Owner, Result, Status,
+    AnyBackend, Attempt, Backend, Cause, Fence, Handle, Held, Lock, Moment, Owner, Result, Rule, Status,
+    Unlocked,
 };
 
 use super::{Acquiring, Holding, TestHeld};
-use crate::subject::Options;
+use crate::subject::{Options, Sharing};
 
 /// Sets the options that a kind of lock has.
 macro_rules! apply {
@@ -38,11 +39,19 @@ macro_rules! apply {
 pub(super) use apply;
 
 pub(super) fn lock(store: &AnyBackend, name: &str, options: &Options) -> Arc<dyn Acquiring> {
-    match options.session {
-        false => Arc::new(apply!(options, Lock::new(store, name))),
-        true => {
+    match options.sharing {
+        Sharing::Alone if options.session => {
             let store = store.sessions().expect("a case with sessions says that it needs them");
             Arc::new(apply!(options, Lock::new(store, name).session()))
+        }
+        Sharing::Alone => Arc::new(apply!(options, Lock::new(store, name))),
+        Sharing::Shared => {
+            let store = store.shared().expect("a case that shares says that it needs it");
+            Arc::new(apply!(options, Lock::new(store, name).shared()))
+        }
+        Sharing::Permit(limit) => {
+            let store = store.permits().expect("a case with permits says that it needs them");
+            Arc::new(apply!(options, Lock::new(store, name).permit(limit)))
         }
     }
 }
@@ -72,7 +81,7 @@ pub(super) fn fence<G>(answer: &Attempt<G>) -> Option<Fence> {
     }
 }
 
-impl<B: Handle> Acquiring for Lock<B> {
+impl<B: Handle, R: Rule> Acquiring for Lock<B, Unlocked<R>> {
     fn try_acquire(&self) -> Result<TestHeld> {
         Ok(Box::new(self.try_acquire()?))
     }
@@ -94,7 +103,7 @@ impl<B: Handle> Acquiring for Lock<B> {
     }
 }
 
-impl<B: Handle> Holding for Lock<B, Held> {
+impl<B: Handle, R: Rule> Holding for Lock<B, Held<R>> {
     fn fence(&self) -> Fence {
         self.fence()
     }

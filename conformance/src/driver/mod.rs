@@ -61,6 +61,20 @@ impl Store {
         }
     }
 
+    pub(crate) fn has_shared_locks(&self) -> bool {
+        match self {
+            Self::Blocking(store) => store.shared().is_some(),
+            Self::Polled(store) => store.store.shared().is_some(),
+        }
+    }
+
+    pub(crate) fn has_permits(&self) -> bool {
+        match self {
+            Self::Blocking(store) => store.permits().is_some(),
+            Self::Polled(store) => store.store.permits().is_some(),
+        }
+    }
+
     pub(crate) fn inspect(&self) -> Option<Box<dyn Inspect + '_>> {
         match self {
             Self::Blocking(store) => store.inspect().map(|inspect| Box::new(inspect) as _),

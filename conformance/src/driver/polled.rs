@@ -9,11 +9,13 @@ use std::thread;
 use std::time::Duration;
 
 use tenure_core::aio::{self, AnyBackend, AsyncBackend, AsyncHandle, AsyncInspect, Lock};
-use tenure_core::{Breaking, Cause, Fence, Held, Holder, Inspect, Moment, Name, Owner, Result, Status};
+use tenure_core::{
+    Breaking, Cause, Fence, Held, Holder, Inspect, Moment, Name, Owner, Result, Rule, Status, Unlocked,
+};
 
 use super::blocking::{apply, fence};
 use super::{Acquiring, Holding, TestHeld};
-use crate::subject::Options;
+use crate::subject::{Options, Sharing};
 
 /// Runs a future to its end.
 pub(crate) type Executor = dyn Fn(Pin<Box<dyn Future<Output = ()> + Send + '_>>) + Send + Sync;
@@ -57,11 +59,19 @@ impl Awaited {
     }
 
     pub(super) fn lock(&self, name: &str, options: &Options) -> Arc<dyn Acquiring> {
-        match options.session {
-            false => self.driven(apply!(options, Lock::new(&self.store, name))),
-            true => {
+        match options.sharing {
+            Sharing::Alone if options.session => {
                 let store = self.store.sessions().expect("a case with sessions says that it needs them");
                 self.driven(apply!(options, Lock::new(store, name).session()))
+            }
+            Sharing::Alone => self.driven(apply!(options, Lock::new(&self.store, name))),
+            Sharing::Shared => {
+                let store = self.store.shared().expect("a case that shares says that it needs it");
+                self.driven(apply!(options, Lock::new(store, name).shared()))
+            }
+            Sharing::Permit(limit) => {
+                let store = self.store.permits().expect("a case with permits says that it needs them");
+                self.driven(apply!(options, Lock::new(store, name).permit(limit)))
             }
         }
     }
@@ -91,7 +101,7 @@ impl Awaited {
         Some(Looking { inspect, block_on: self.block_on.clone() })
     }
 
-    fn driven<B: AsyncHandle>(&self, lock: Lock<B>) -> Arc<dyn Acquiring> {
+    fn driven<B: AsyncHandle, R: Rule>(&self, lock: Lock<B, Unlocked<R>>) -> Arc<dyn Acquiring> {
         Arc::new(Driven { lock, block_on: self.block_on.clone() })
     }
 }
@@ -102,14 +112,14 @@ struct Driven<L> {
     block_on: BlockOn,
 }
 
-impl<B: AsyncHandle> Driven<Lock<B>> {
-    fn held(&self, acquire: impl Future<Output = Result<Lock<B, Held>>> + Send) -> Result<TestHeld> {
+impl<B: AsyncHandle, R: Rule> Driven<Lock<B, Unlocked<R>>> {
+    fn held(&self, acquire: impl Future<Output = Result<Lock<B, Held<R>>>> + Send) -> Result<TestHeld> {
         let held = self.block_on.run(acquire)?;
         Ok(Box::new(Driven { lock: held, block_on: self.block_on.clone() }))
     }
 }
 
-impl<B: AsyncHandle> Acquiring for Driven<Lock<B>> {
+impl<B: AsyncHandle, R: Rule> Acquiring for Driven<Lock<B, Unlocked<R>>> {
     fn try_acquire(&self) -> Result<TestHeld> {
         self.held(self.lock.try_acquire())
     }
@@ -136,7 +146,7 @@ impl<B: AsyncHandle> Acquiring for Driven<Lock<B>> {
     }
 }
 
-impl<B: AsyncHandle> Holding for Driven<Lock<B, Held>> {
+impl<B: AsyncHandle, R: Rule> Holding for Driven<Lock<B, Held<R>>> {
     fn fence(&self) -> Fence {
         self.lock.fence()
     }
@@ -187,7 +197,7 @@ impl<B: AsyncHandle> Holding for Driven<Lock<B, Held>> {
     }
 }
 
-impl<B: AsyncHandle> fmt::Debug for Driven<Lock<B, Held>> {
+impl<B: AsyncHandle, R: Rule> fmt::Debug for Driven<Lock<B, Held<R>>> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.lock.fmt(f)
     }

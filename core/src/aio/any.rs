@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::{AsyncBackend, AsyncHandle, AsyncInspect, AsyncRestore, Task};
 use crate::any::AnyGrant;
 use crate::{
-    Advice, Attempt, Breaking, Claim, Granted, Holder, Name, Release, Renewal, Result, SessionLocks, Site,
-    Watch,
+    Advice, Attempt, Breaking, Claim, Granted, Holder, Name, Permits, Release, Renewal, Result, SessionLocks,
+    SharedLocks, Site, Watch,
 };
 
 /// Any store for asynchronous code; the sibling of [`AnyBackend`](crate::AnyBackend).
@@ -28,6 +28,8 @@ pub struct AnyBackend {
     inspect: Option<Arc<dyn ErasedInspect>>,
     restore: Option<Arc<dyn ErasedRestore>>,
     sessions: bool,
+    shared: bool,
+    permits: bool,
 }
 
 impl AnyBackend {
@@ -44,8 +46,14 @@ impl AnyBackend {
     /// ```
     #[must_use]
     pub fn erase<B: AsyncHandle>(store: B) -> Erase<B> {
-        let erased =
-            Self { store: Arc::new(Typed(store.clone())), inspect: None, restore: None, sessions: false };
+        let erased = Self {
+            store: Arc::new(Typed(store.clone())),
+            inspect: None,
+            restore: None,
+            sessions: false,
+            shared: false,
+            permits: false,
+        };
         Erase { store, erased }
     }
 
@@ -66,6 +74,18 @@ impl AnyBackend {
     #[must_use]
     pub fn sessions(&self) -> Option<AnySessions> {
         self.sessions.then(|| AnySessions { any: self.clone() })
+    }
+
+    /// The store as one whose locks readers can share, if they can.
+    #[must_use]
+    pub fn shared(&self) -> Option<AnyShared> {
+        self.shared.then(|| AnyShared { any: self.clone() })
+    }
+
+    /// The store as one that counts permits, if it can.
+    #[must_use]
+    pub fn permits(&self) -> Option<AnyPermits> {
+        self.permits.then(|| AnyPermits { any: self.clone() })
     }
 }
 
@@ -103,6 +123,26 @@ impl<B: AsyncHandle> Erase<B> {
         B: SessionLocks,
     {
         self.erased.sessions = true;
+        self
+    }
+
+    /// Records that readers can share its locks.
+    #[must_use]
+    pub fn shared(mut self) -> Self
+    where
+        B: SharedLocks,
+    {
+        self.erased.shared = true;
+        self
+    }
+
+    /// Records that it counts permits.
+    #[must_use]
+    pub fn permits(mut self) -> Self
+    where
+        B: Permits,
+    {
+        self.erased.permits = true;
         self
     }
 
@@ -273,6 +313,22 @@ pub struct AnySessions {
 
 impl SessionLocks for AnySessions {}
 
+/// An [`AnyBackend`] whose locks readers can share; see [`AnyBackend::shared`].
+#[derive(Clone)]
+pub struct AnyShared {
+    any: AnyBackend,
+}
+
+impl SharedLocks for AnyShared {}
+
+/// An [`AnyBackend`] that counts permits; see [`AnyBackend::permits`].
+#[derive(Clone)]
+pub struct AnyPermits {
+    any: AnyBackend,
+}
+
+impl Permits for AnyPermits {}
+
 macro_rules! erased {
     ($($store:ident: $erased:ident $(. $field:ident)*;)*) => {$(
         #[deny(clippy::missing_trait_methods)]
@@ -337,4 +393,6 @@ erased! {
     AnyBackend: self;
     AnyRestore: self.any;
     AnySessions: self.any;
+    AnyShared: self.any;
+    AnyPermits: self.any;
 }

@@ -42,7 +42,7 @@ use crate::waiter::with_thread_waker;
 
 pub(crate) use alarm::Alarm;
 pub(crate) use answer::Answer;
-pub use any::{AnyBackend, AnyInspect, AnyRestore, AnySessions, Erase};
+pub use any::{AnyBackend, AnyInspect, AnyPermits, AnyRestore, AnySessions, AnyShared, Erase};
 pub use backend::{AsyncBackend, AsyncHandle};
 pub use capability::{AsyncInspect, AsyncRestore};
 pub use default::{default_store, install, release_all};

@@ -1,0 +1,178 @@
+//! Locks with a number of permits.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tenure_core::{Kind, Moment};
+
+use crate::agent::{Agent, Command};
+use crate::case::cases;
+use crate::ctx::{Ctx, SOON, denied, free_within, growing, join, join_all, refused, sleep_until};
+use crate::failure::{Outcome, check};
+use crate::subject::{Options, Sharing, TestLock};
+
+cases! {
+    as_many_hold_permits_as_there_are needs [Permits] breaks "counts one permit too few";
+    one_more_than_there_are_permits_is_denied needs [Permits] breaks "counts one permit too many";
+    a_released_permit_goes_to_the_next needs [Permits] breaks "frees permits when the last of them is released";
+    a_permits_lease_ends_by_itself needs [Permits] breaks "gives all permits the life of the last one";
+    a_permits_late_release_frees_no_other needs [Permits] breaks "counts permits without their owners";
+    permits_keep_a_writer_out needs [Permits] breaks "counts permits apart from the lock";
+    threads_never_hold_more_permits_than_there_are needs [Permits] breaks "looks at the count and takes in two steps";
+    processes_never_hold_more_permits_than_there_are needs [Permits, Processes] breaks "counts within one process only";
+    fences_grow_over_permits needs [Permits] breaks "gives permits no fence of their own";
+    a_waiter_gets_a_permit_that_expires needs [Permits] breaks "waits for the last permit to end";
+}
+
+fn as_many_hold_permits_as_there_are(ctx: &Ctx) -> Outcome {
+    let (lock, other) = (ctx.lock().permit(3), ctx.reopen()?);
+    let other = other.lock(lock.name().as_str()).permit(3);
+    let held = [lock.try_acquire()?, other.try_acquire()?, lock.acquire_for(SOON)?];
+    for held in held {
+        held.renew()?;
+        held.release()?;
+    }
+    Ok(())
+}
+
+fn one_more_than_there_are_permits_is_denied(ctx: &Ctx) -> Outcome {
+    let (lock, other) = (ctx.lock().permit(2), ctx.reopen()?);
+    let other = other.lock(lock.name().as_str()).permit(2);
+    let held = [lock.try_acquire()?, lock.try_acquire()?];
+    denied(lock.try_acquire(), "a third of two permits")?;
+    denied(other.try_acquire(), "the same, another handle")?;
+    refused(lock.acquire_for(Duration::from_millis(50)), Kind::TimedOut, "a wait for a third permit")?;
+    for held in held {
+        held.release()?;
+    }
+    lock.try_acquire()?.release()?;
+    Ok(())
+}
+
+fn a_released_permit_goes_to_the_next(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock().permit(2);
+    let (first, second) = (lock.try_acquire()?, lock.try_acquire()?);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| -> Outcome<Moment> {
+            lock.acquire_for(SOON)?.release()?;
+            Ok(Moment::now())
+        });
+        thread::sleep(Duration::from_millis(50));
+        let released = Moment::now();
+        first.release()?;
+        let waited = join(waiter)?.since(released);
+        let limit = ctx.settings().recheck() * 2 / 5;
+        check!(waited < limit, "expected the permit soon after its release, saw it after {waited:?}");
+        Ok(())
+    })?;
+    second.renew()?;
+    second.release()?;
+    Ok(())
+}
+
+fn a_permits_lease_ends_by_itself(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock().permit(2);
+    let began = Moment::now();
+    let long = lock.clone().ttl(ctx.long()).try_acquire()?;
+    drop(lock.clone().ttl(ctx.ttl()).release_on_drop(false).try_acquire()?);
+    denied(lock.try_acquire(), "a third of two permits")?;
+    let next = free_within(&lock, ctx.ttl() + SOON, "a permit whose lease ended")?;
+    let passed = Moment::now().since(began);
+    check!(passed >= ctx.ttl(), "expected the permit to last {:?}, saw it free after {passed:?}", ctx.ttl());
+    long.renew()?;
+    long.release()?;
+    next.release()?;
+    Ok(())
+}
+
+fn a_permits_late_release_frees_no_other(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock().permit(2);
+    let late = lock.clone().ttl(ctx.ttl()).try_acquire()?;
+    sleep_until(Moment::now() + ctx.ttl());
+    let first = free_within(&lock, SOON, "a permit whose lease ended")?;
+    let second = free_within(&lock, SOON, "the other permit")?;
+    refused(late.release(), Kind::Lost, "the release of a permit after its lease")?;
+    denied(lock.try_acquire(), "a third of two permits after that")?;
+    first.release()?;
+    second.release()?;
+    Ok(())
+}
+
+fn permits_keep_a_writer_out(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let held = lock.clone().permit(5).try_acquire()?;
+    denied(lock.try_acquire(), "a writer beside a permit")?;
+    held.release()?;
+    let writer = lock.try_acquire()?;
+    denied(lock.clone().permit(5).try_acquire(), "a permit beside a writer")?;
+    writer.release()?;
+    Ok(())
+}
+
+fn threads_never_hold_more_permits_than_there_are(ctx: &Ctx) -> Outcome {
+    let (lock, other) = (ctx.lock().permit(3), ctx.reopen()?);
+    let other = other.lock(lock.name().as_str()).permit(3);
+    let (inside, most) = (AtomicU32::new(0), AtomicU32::new(0));
+    let work = |lock: &TestLock| -> Outcome {
+        for _ in 0..20 {
+            let held = lock.acquire_for(Duration::from_secs(60))?;
+            most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            thread::sleep(Duration::from_micros(300));
+            inside.fetch_sub(1, Ordering::SeqCst);
+            held.release()?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let threads = (0..8).map(|index| {
+            let (work, lock) = (&work, if index % 2 == 0 { &lock } else { &other });
+            scope.spawn(move || work(lock))
+        });
+        join_all(threads.collect())
+    })?;
+    let most = most.into_inner();
+    check!(most == 3, "expected up to 3 holders at once, saw {most}");
+    Ok(())
+}
+
+fn processes_never_hold_more_permits_than_there_are(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let options = Options { sharing: Sharing::Permit(4), ..Options::ttl(ctx.long()) };
+    let mut agents: Vec<Agent> = (0..3).map(|_| ctx.agent()).collect::<Outcome<_>>()?;
+    let at = (Moment::now() + Duration::from_millis(100)).as_nanos();
+    // Each tries the one name often enough to take more than its part.
+    let names = vec![lock.name().to_string(); 8];
+    for agent in &mut agents {
+        agent.send(&Command::Race { names: names.clone(), options: options.clone(), at })?;
+    }
+    let won = agents.iter_mut().map(|agent| Ok(agent.answer()?.won()?.len())).collect::<Outcome<Vec<_>>>()?;
+    let all: usize = won.iter().sum();
+    check!(all == 4, "expected 4 permits to be granted, saw {won:?}");
+    Ok(())
+}
+
+fn fences_grow_over_permits(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock().permit(3);
+    let mut fences = Vec::new();
+    for _ in 0..5 {
+        let held = [lock.try_acquire()?, lock.try_acquire()?, lock.try_acquire()?];
+        fences.extend(held.iter().map(|held| held.fence()));
+        for held in held {
+            held.release()?;
+        }
+    }
+    growing(&fences, "one permit after another")
+}
+
+fn a_waiter_gets_a_permit_that_expires(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock().permit(2);
+    let long = lock.clone().ttl(ctx.long()).try_acquire()?;
+    let began = Moment::now();
+    drop(lock.clone().ttl(ctx.ttl()).release_on_drop(false).try_acquire()?);
+    lock.acquire_for(ctx.ttl() + SOON / 2)?.release()?;
+    let waited = Moment::now().since(began);
+    check!(waited >= ctx.ttl(), "expected the permit no earlier than its lease, saw it after {waited:?}");
+    long.release()?;
+    Ok(())
+}
