@@ -1,0 +1,162 @@
+//! Opening a store: where the server is, and how long it may take.
+
+use std::time::Duration;
+
+use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use tenure_core::{Error, Result, Settings};
+
+use crate::backend::Redis;
+use crate::keys::MARK;
+use crate::pool::{Pool, Transport};
+use crate::script::Dialect;
+use crate::wire::Timed;
+
+/// How a store is to be opened; made by [`Redis::builder`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    url: Box<str>,
+    settings: Settings,
+    connect_timeout: Duration,
+    io_timeout: Duration,
+    pool_size: u32,
+    wake: Wake,
+}
+
+/// How waiters hear that a lock may be free.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wake {
+    /// By the server where it can track keys, else through a channel.
+    #[default]
+    Auto,
+    /// Through a channel to which every release is published. All who share the locks must choose
+    /// it; for servers before Redis 6, and for proxies that hide the rest.
+    Channel,
+}
+
+impl Builder {
+    pub(crate) fn new(url: &str) -> Self {
+        Self {
+            url: url.into(),
+            settings: Settings::default(),
+            connect_timeout: Duration::from_secs(2),
+            io_timeout: Duration::from_secs(2),
+            pool_size: 16,
+            wake: Wake::Auto,
+        }
+    }
+
+    /// Sets the defaults of the store's locks.
+    #[must_use]
+    pub fn settings(self, settings: Settings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// Sets how long making a connection may take, 2 s by default, 10 ms to 60 s.
+    #[must_use]
+    pub fn connect_timeout(self, limit: Duration) -> Self {
+        Self { connect_timeout: limit, ..self }
+    }
+
+    /// Sets how long an answer may take, 2 s by default, 10 ms to 60 s. After that the connection is
+    /// thrown away.
+    #[must_use]
+    pub fn io_timeout(self, limit: Duration) -> Self {
+        Self { io_timeout: limit, ..self }
+    }
+
+    /// Sets how many connections threads share, 16 by default, 1 to 10 000; one more listens while
+    /// somebody waits.
+    #[must_use]
+    pub fn pool_size(self, size: u32) -> Self {
+        Self { pool_size: size, ..self }
+    }
+
+    /// Sets how waiters hear that a lock may be free.
+    #[must_use]
+    pub fn wake(self, wake: Wake) -> Self {
+        Self { wake, ..self }
+    }
+
+    /// Opens the store, and asks the server what it can do.
+    ///
+    /// # Errors
+    ///
+    /// `Misconfigured` for a URL or a setting that cannot work, or a user that may not do what locks
+    /// need. `Unavailable` if the server does not answer.
+    pub fn connect(self) -> Result<Redis> {
+        let info = self.info()?;
+        let label = label(&info);
+        self.open(info, &label).map_err(|error| error.at(&label))
+    }
+
+    fn open(self, info: ConnectionInfo, label: &str) -> Result<Redis> {
+        within("connect_timeout", self.connect_timeout)?;
+        within("io_timeout", self.io_timeout)?;
+        if !(1..=10_000).contains(&self.pool_size) {
+            return Err(Error::misconfigured(format!(
+                "pool_size is {}; it must be 1 to 10000",
+                self.pool_size
+            )));
+        }
+        if self.settings.prefix().starts_with(MARK) {
+            return Err(Error::misconfigured(format!(
+                "the prefix begins with {MARK:?}, as the keys beside a lock do; choose another"
+            )));
+        }
+        let client = Client::open(info)
+            .map_err(|source| Error::misconfigured("the URL cannot be used").with_source(source))?;
+        let timed = || Timed {
+            client: client.clone(),
+            connect_timeout: self.connect_timeout,
+            io_timeout: self.io_timeout,
+        };
+        let transport = Pool::new(timed(), self.pool_size, self.connect_timeout);
+        let dialect = self.dialect(&transport)?;
+        Ok(Redis::new(label, self.settings, Box::new(transport), Some(timed()), dialect))
+    }
+
+    fn info(&self) -> Result<ConnectionInfo> {
+        // A URL may hold a password, and so may the crate's own words about it.
+        let bad = "this is no URL of a Redis server; write redis://[[user]:password@]host[:port][/database], \
+                   rediss:// for TLS, or redis+unix:///path";
+        let info = (&*self.url).into_connection_info().map_err(|_| Error::misconfigured(bad))?;
+        if info.addr().is_supported() {
+            return Ok(info);
+        }
+        Err(Error::misconfigured("this build has no TLS; add the feature `tls` of tenure-redis"))
+    }
+
+    fn dialect(&self, transport: &dyn Transport) -> Result<Dialect> {
+        let tracks = self.wake == Wake::Auto && crate::backend::can_track(transport)?;
+        let channel =
+            if tracks { Vec::new() } else { format!("{MARK}n:{}", self.settings.prefix()).into_bytes() };
+        let recheck = self.settings.recheck();
+        Ok(Dialect {
+            fence_life: Duration::from_secs(24 * 3600).max(self.settings.max_ttl().get() * 2),
+            channel,
+            patience: recheck * 2,
+            note_life: self.settings.max_ttl().get() * 2,
+        })
+    }
+}
+
+fn within(setting: &str, value: Duration) -> Result<()> {
+    let (least, most) = (Duration::from_millis(10), Duration::from_secs(60));
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::misconfigured(format!("{setting} is {value:?}; it must be {least:?} to {most:?}")))
+}
+
+/// The URL without what is secret.
+fn label(info: &ConnectionInfo) -> String {
+    let database = info.redis_settings().db();
+    let database = if database == 0 { String::new() } else { format!("/{database}") };
+    match info.addr() {
+        ConnectionAddr::Tcp(host, port) => format!("redis://{host}:{port}{database}"),
+        ConnectionAddr::TcpTls { host, port, .. } => format!("rediss://{host}:{port}{database}"),
+        ConnectionAddr::Unix(path) => format!("redis+unix://{}{database}", path.display()),
+        _ => "redis:".into(),
+    }
+}

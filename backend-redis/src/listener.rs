@@ -1,0 +1,244 @@
+//! Hearing that locks may be free: one connection and one thread for all waiters of a store in this
+//! process.
+//!
+//! A server that can track keys (Redis 6 and later) is asked with each attempt of a waiter to tell of
+//! changes of the keys that the attempt read. It tells this connection, whoever changes a key and
+//! whatever makes it go. Other servers are told by whoever releases a lock, through a channel.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+
+use redis::{Connection, FromRedisValue, Msg, RedisError, RedisResult, Value};
+use tenure_core::{Error, Moment, Result, Site};
+
+use crate::keys::{Keys, Sibling};
+use crate::pool::Tracker;
+use crate::wire::Timed;
+
+/// The channel through which a server tells of tracked keys to a client that is not on RESP3.
+const INVALIDATED: &str = "__redis__:invalidate";
+
+/// How long the thread listens before it looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// After so much silence it asks the server whether it is there.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// The listener of a store; ends with its last handle.
+pub(crate) struct Listener(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// The id of the connection at the server, or zero while there is none.
+    client: AtomicI64,
+}
+
+#[derive(Default)]
+struct State {
+    /// How many wait for a lock, and the lock's key, under each key whose change concerns it.
+    names: HashMap<Vec<u8>, Name>,
+    tries: u64,
+}
+
+struct Name {
+    key: Box<str>,
+    registrations: u32,
+}
+
+/// One promise to notify; ends when dropped, without waiting for anything.
+pub(crate) struct Registration {
+    shared: Arc<Shared>,
+    keys: [Vec<u8>; 2],
+}
+
+impl Listener {
+    /// Starts listening.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if there is no thread to be had.
+    pub(crate) fn start(timed: Timed, channel: Vec<u8>, site: Site) -> Result<Self> {
+        let shared =
+            Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), client: AtomicI64::new(0) });
+        let listening = Listening { timed, channel, site, shared: Arc::downgrade(&shared) };
+        thread::Builder::new()
+            .name("tenure-redis-watch".into())
+            .spawn(move || listening.run())
+            .map_err(|source| Error::unavailable("no thread to listen with").with_source(source).settled())?;
+        Ok(Self(shared))
+    }
+
+    /// Promises to notify of a lock, once it is listening.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if it could not connect.
+    pub(crate) fn register(&self, key: &str, keys: &Keys, patience: Duration) -> Result<Registration> {
+        let until = Moment::now() + patience;
+        let mut state = self.0.lock();
+        let tries = state.tries;
+        while self.0.client.load(Ordering::SeqCst) == 0 {
+            let left = until.since(Moment::now());
+            if left.is_zero() || state.tries > tries {
+                return Err(Error::unavailable("no connection to listen on").settled());
+            }
+            state = self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let concerned = [keys.own().to_vec(), keys.sibling(Sibling::Writer)];
+        for concerned in &concerned {
+            let fresh = || Name { key: key.into(), registrations: 0 };
+            state.names.entry(concerned.clone()).or_insert_with(fresh).registrations += 1;
+        }
+        Ok(Registration { shared: self.0.clone(), keys: concerned })
+    }
+
+    /// Whom the server is to tell of a key's change, if anybody here waits for that lock.
+    pub(crate) fn tracker(&self, keys: &Keys) -> Option<Tracker> {
+        let client = self.0.client.load(Ordering::SeqCst);
+        (client != 0 && self.is_awaited(keys)).then_some(Tracker(client))
+    }
+
+    /// Whether anybody in this process waits for a lock.
+    pub(crate) fn is_awaited(&self, keys: &Keys) -> bool {
+        self.0.lock().names.contains_key(keys.own())
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("client", &self.0.client).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        for key in &self.keys {
+            if let Some(name) = state.names.get_mut(key) {
+                name.registrations -= 1;
+                if name.registrations == 0 {
+                    state.names.remove(key);
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that it listens as this client, or as none.
+    fn listens_as(&self, client: i64) {
+        let mut state = self.lock();
+        state.tries += 1;
+        self.client.store(client, Ordering::SeqCst);
+        drop(state);
+        self.changed.notify_all();
+    }
+}
+
+/// The thread.
+struct Listening {
+    timed: Timed,
+    channel: Vec<u8>,
+    site: Site,
+    shared: Weak<Shared>,
+}
+
+impl Listening {
+    fn run(self) {
+        let mut pause = Duration::from_millis(50);
+        while self.shared.strong_count() > 0 {
+            let began = Moment::now();
+            drop(self.listen());
+            if let Some(shared) = self.shared.upgrade() {
+                shared.listens_as(0);
+            }
+            // Whoever waits asks again now, and then at its own pace.
+            self.site.notify_all();
+            pause = if Moment::now().since(began) > SILENCE { Duration::from_millis(50) } else { pause * 2 };
+            pause = pause.min(Duration::from_secs(2));
+            self.sleep(pause);
+        }
+    }
+
+    fn sleep(&self, time: Duration) {
+        let until = Moment::now() + time;
+        while self.shared.strong_count() > 0 {
+            let left = until.since(Moment::now());
+            if left.is_zero() {
+                return;
+            }
+            thread::sleep(left.min(LOOK));
+        }
+    }
+
+    /// Listens until the connection fails or nobody is left to listen for.
+    fn listen(&self) -> RedisResult<()> {
+        let mut connection = self.timed.connection()?;
+        let client = id(&mut connection)?;
+        let mut messages = connection.as_pubsub();
+        messages.subscribe(INVALIDATED)?;
+        if !self.channel.is_empty() {
+            messages.subscribe(&self.channel)?;
+        }
+        messages.set_read_timeout(Some(LOOK))?;
+        if let Some(shared) = self.shared.upgrade() {
+            shared.listens_as(client);
+        }
+        // What happened before the connection was there was heard by nobody.
+        self.site.notify_all();
+        let mut heard = Moment::now();
+        while self.shared.strong_count() > 0 {
+            match messages.get_message() {
+                Ok(message) => {
+                    heard = Moment::now();
+                    self.hear(&message);
+                }
+                Err(error) if is_silence(&error) => {
+                    if Moment::now().since(heard) > SILENCE {
+                        messages.ping::<Value>()?;
+                        heard = Moment::now();
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&self, message: &Msg) {
+        if message.get_channel_name() != INVALIDATED {
+            return self.changed(message.get_payload_bytes());
+        }
+        match message.get_payload::<Option<Vec<Vec<u8>>>>() {
+            Ok(Some(keys)) => keys.iter().for_each(|key| self.changed(key)),
+            // All keys are gone.
+            _ => self.site.notify_all(),
+        }
+    }
+
+    fn changed(&self, key: &[u8]) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let name = shared.lock().names.get(key).map(|name| name.key.clone());
+        if let Some(name) = name {
+            self.site.notify(&name);
+        }
+    }
+}
+
+fn id(connection: &mut Connection) -> RedisResult<i64> {
+    let reply: Value = redis::cmd("CLIENT").arg("ID").query(connection)?;
+    Ok(i64::from_redis_value(reply)?)
+}
+
+fn is_silence(error: &RedisError) -> bool {
+    error.is_timeout()
+}

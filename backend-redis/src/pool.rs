@@ -1,0 +1,249 @@
+//! Connections that threads share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use r2d2::ManageConnection;
+use tenure_core::{Error, Moment, Result};
+
+use crate::resp::{Packed, Reply};
+
+/// Something that takes commands and gives as many answers.
+pub(crate) trait Wire: Send + 'static {
+    /// # Errors
+    ///
+    /// The connection is of no use afterwards: an answer may still come on it.
+    fn exchange(&mut self, packed: &Packed) -> std::result::Result<Vec<Reply>, Broken>;
+}
+
+/// A connection failed.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    pub(crate) source: Box<dyn std::error::Error + Send + Sync>,
+    /// Whether the other side closed it, as one that was restarted has; not that it is silent.
+    pub(crate) closed: bool,
+}
+
+/// The answers to a request.
+pub(crate) struct Answers {
+    pub(crate) replies: Vec<Reply>,
+    /// Whether it was sent twice, because a connection that had been idle turned out to be dead.
+    pub(crate) resent: bool,
+}
+
+/// Threads speak to the server through this.
+pub(crate) trait Transport: Send + Sync {
+    /// Sends commands in one go, and waits for their answers. `track` is the client that the server is
+    /// to tell when a key changes that the last command read.
+    fn exchange(&self, packed: &Packed, track: Option<Tracker>) -> Result<Answers>;
+}
+
+/// The connection that hears of changed keys, by the id that the server gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tracker(pub(crate) i64);
+
+/// A connection of a pool. One that failed is never used again: the answer to what was asked on it may
+/// still be under way, and would be taken for that of the next one.
+pub(crate) struct Pooled<W> {
+    wire: W,
+    failed: bool,
+    used: bool,
+    tracker: Option<Tracker>,
+}
+
+/// Wraps a manager of connections so that those which failed are discarded.
+pub(crate) struct Guarded<M> {
+    manager: M,
+    news: Arc<News>,
+}
+
+/// Why no connection could be made lately.
+#[derive(Default)]
+struct News(Mutex<Option<Failure>>);
+
+struct Failure {
+    at: Moment,
+    message: String,
+}
+
+/// Makes connections of one kind.
+pub(crate) trait Connect: Send + Sync + 'static {
+    type Wire: Wire;
+
+    fn connect(&self) -> std::result::Result<Self::Wire, Box<dyn std::error::Error + Send + Sync>>;
+}
+
+#[derive(Debug)]
+pub(crate) struct ConnectError(String);
+
+impl std::fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+impl<C: Connect> ManageConnection for Guarded<C> {
+    type Connection = Pooled<C::Wire>;
+    type Error = ConnectError;
+
+    fn connect(&self) -> std::result::Result<Self::Connection, ConnectError> {
+        match self.manager.connect() {
+            Ok(wire) => {
+                self.news.set(None);
+                Ok(Pooled { wire, failed: false, used: false, tracker: None })
+            }
+            Err(source) => {
+                let message = source.to_string();
+                self.news.set(Some(Failure { at: Moment::now(), message: message.clone() }));
+                Err(ConnectError(message))
+            }
+        }
+    }
+
+    fn is_valid(&self, _: &mut Self::Connection) -> std::result::Result<(), ConnectError> {
+        Ok(())
+    }
+
+    fn has_broken(&self, connection: &mut Self::Connection) -> bool {
+        connection.failed
+    }
+}
+
+impl News {
+    fn set(&self, failure: Option<Failure>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+
+    /// An error if no connection could be made since a moment.
+    fn since(&self, moment: Moment) -> Result<()> {
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(failure) if failure.at >= moment => {
+                let refused =
+                    "no connection to the server; see whether it runs, and whether the URL names it";
+                Err(Error::unavailable(refused).with_source(failure.message.as_str()).settled())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A pool of connections.
+pub(crate) struct Pool<C: Connect> {
+    pool: r2d2::Pool<Guarded<C>>,
+    news: Arc<News>,
+    patience: Duration,
+}
+
+/// How long the word of a connection that could not be made is believed.
+const FRESH: Duration = Duration::from_millis(250);
+
+/// How long a connection may take to be made before it is asked why.
+const LOOK: Duration = Duration::from_millis(10);
+
+impl<C: Connect> Pool<C> {
+    /// A pool of up to `size` connections, made when they are needed. Nobody waits for one longer
+    /// than `patience`.
+    pub(crate) fn new(manager: C, size: u32, patience: Duration) -> Self {
+        let news = Arc::new(News::default());
+        let guarded = Guarded { manager, news: news.clone() };
+        let pool = r2d2::Pool::builder()
+            .max_size(size)
+            .min_idle(Some(0))
+            // A look whether the connection lives would cost as much as what it is for.
+            .test_on_check_out(false)
+            .connection_timeout(patience)
+            .error_handler(Box::new(r2d2::NopErrorHandler))
+            .build_unchecked(guarded);
+        Self { pool, news, patience }
+    }
+
+    fn get(&self) -> Result<r2d2::PooledConnection<Guarded<C>>> {
+        if let Some(idle) = self.pool.try_get() {
+            return Ok(idle);
+        }
+        let began = Moment::now();
+        // A server that refuses is an error at once; the pool itself would go on trying.
+        self.news.since(began - FRESH)?;
+        if let Ok(connection) = self.pool.get_timeout(LOOK) {
+            return Ok(connection);
+        }
+        self.news.since(began - FRESH)?;
+        self.pool.get_timeout(self.patience).or_else(|_| {
+            self.news.since(began)?;
+            let state = self.pool.state();
+            Err(Error::unavailable(format!(
+                "no connection within {:?}, {} of {} are in use; raise pool_size, or see whether the server answers",
+                self.patience,
+                state.connections - state.idle_connections,
+                self.pool.max_size()
+            ))
+            .settled())
+        })
+    }
+}
+
+impl<C: Connect> Transport for Pool<C> {
+    fn exchange(&self, packed: &Packed, track: Option<Tracker>) -> Result<Answers> {
+        let mut resent = false;
+        // After a restart of the server every idle connection is dead; each is found out once.
+        loop {
+            let mut connection = self.get()?;
+            let used = connection.used;
+            match connection.exchange(packed, track) {
+                Ok(replies) => return Ok(Answers { replies, resent }),
+                Err(broken) if broken.closed && used => resent = true,
+                Err(broken) => {
+                    let message = if broken.closed {
+                        "the server closed the connection before it answered"
+                    } else {
+                        "the server did not answer in time"
+                    };
+                    return Err(Error::unavailable(message).with_source(broken.source));
+                }
+            }
+        }
+    }
+}
+
+impl<W: Wire> Pooled<W> {
+    fn exchange(
+        &mut self,
+        packed: &Packed,
+        track: Option<Tracker>,
+    ) -> std::result::Result<Vec<Reply>, Broken> {
+        let before = track.map_or_else(Packed::default, |tracker| self.tracking(tracker));
+        let skip = before.commands();
+        let answers = match skip {
+            0 => self.wire.exchange(packed),
+            _ => self.wire.exchange(&before.followed_by(packed)),
+        };
+        self.used = true;
+        match answers {
+            Ok(mut replies) => {
+                // A tracker that is gone by now: the waiters look now and then, and it comes back.
+                if replies.iter().take(skip).any(|reply| matches!(reply, Reply::Error(_))) {
+                    self.tracker = None;
+                }
+                replies.drain(..skip);
+                Ok(replies)
+            }
+            Err(broken) => {
+                self.failed = true;
+                Err(broken)
+            }
+        }
+    }
+
+    /// What makes the server tell of changes to the keys that the next command reads.
+    fn tracking(&mut self, tracker: Tracker) -> Packed {
+        let mut before = Packed::default();
+        if self.tracker.replace(tracker) != Some(tracker) {
+            let id = tracker.0.to_string();
+            before.push(&[b"CLIENT", b"TRACKING", b"ON", b"REDIRECT", id.as_bytes(), b"OPTIN", b"NOLOOP"]);
+        }
+        before.push(&[b"CLIENT", b"CACHING", b"YES"]);
+        before
+    }
+}

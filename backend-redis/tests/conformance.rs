@@ -1,0 +1,13 @@
+//! The contract, on a Redis server.
+
+use std::process::ExitCode;
+
+use tenure_conformance::Suite;
+use tenure_redis::Redis;
+
+fn main() -> ExitCode {
+    Suite::new("redis")
+        .server(|| tenure_servers::redis().map(tenure_servers::Redis::into_server))
+        .open(|spec| Ok(Redis::builder(spec.place()).settings(spec.settings().clone()).connect()?.into()))
+        .run()
+}

@@ -1,0 +1,10 @@
+//! Servers that tests start for themselves: on free loopback ports, in temporary directories, ended by
+//! their process ids.
+
+#![forbid(unsafe_code)]
+
+mod process;
+mod redis;
+
+pub use process::Process;
+pub use redis::{Redis, redis};
