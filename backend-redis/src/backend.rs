@@ -119,11 +119,6 @@ fn one(answers: Answers) -> Result<(Reply, bool)> {
     reply.map(|reply| (reply, resent)).ok_or_else(|| Error::unavailable("the server gave no answer"))
 }
 
-/// One request was for many; each of them went unanswered.
-fn unanswered(error: &Error) -> Error {
-    Error::unavailable("the renewal went unanswered").with_source(error.to_string())
-}
-
 /// Whether the server tells of changed keys.
 pub(crate) fn can_track(transport: &dyn Transport) -> Result<bool> {
     let ask = Packed::command(&[b"PING"]).and(&[b"CLIENT", b"TRACKING", b"OFF"]);
@@ -180,13 +175,13 @@ impl Backend for Redis {
         };
         let mut replies = match together(&mut calls.iter().map(Call::by_digest)) {
             Ok(answers) => answers.replies,
-            Err(error) => return due.iter().map(|_| Err(unanswered(&error))).collect(),
+            Err(error) => return due.iter().map(|_| Err(script::unanswered(&error))).collect(),
         };
         if replies.iter().any(Reply::is_no_script) {
             // All of them once more: a renewal that is carried out twice does no harm.
             replies = match together(&mut calls.iter().map(Call::by_text)) {
                 Ok(answers) => answers.replies,
-                Err(error) => return due.iter().map(|_| Err(unanswered(&error))).collect(),
+                Err(error) => return due.iter().map(|_| Err(script::unanswered(&error))).collect(),
             };
         }
         replies.iter().map(|reply| script::verdict(reply, false)).collect()

@@ -7,7 +7,7 @@ use tenure_core::{Error, Result, Settings};
 
 use crate::backend::Redis;
 use crate::keys::MARK;
-use crate::pool::{Pool, Transport};
+use crate::pool::Pool;
 use crate::script::Dialect;
 use crate::wire::Timed;
 
@@ -90,7 +90,38 @@ impl Builder {
         self.open(info, &label).map_err(|error| error.at(&label))
     }
 
+    /// Opens the store for asynchronous code, in the tokio runtime that this is called in.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect). `Misconfigured` outside a runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped half-way, it has opened nothing that stays open.
+    #[cfg(feature = "async")]
+    pub async fn connect_async(self) -> Result<crate::AsyncRedis> {
+        use redis::ProtocolVersion;
+
+        let info = self.info()?;
+        let label = label(&info);
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let client = self.client(info.set_redis_settings(settings)).map_err(|error| error.at(&label))?;
+        let limits = crate::aio::Limits { connect: self.connect_timeout, io: self.io_timeout };
+        let settings = self.settings.clone();
+        let opened = crate::AsyncRedis::open(client, &label, settings, limits, |tracks| self.dialect(tracks));
+        opened.await.map_err(|error| error.at(&label))
+    }
+
     fn open(self, info: ConnectionInfo, label: &str) -> Result<Redis> {
+        let client = self.client(info)?;
+        let timed = Timed { client, connect_timeout: self.connect_timeout, io_timeout: self.io_timeout };
+        let transport = Pool::new(timed.clone(), self.pool_size, self.connect_timeout);
+        let dialect = self.dialect(crate::backend::can_track(&transport)?);
+        Ok(Redis::new(label, self.settings, Box::new(transport), Some(timed), dialect))
+    }
+
+    fn client(&self, info: ConnectionInfo) -> Result<Client> {
         within("connect_timeout", self.connect_timeout)?;
         within("io_timeout", self.io_timeout)?;
         if !(1..=10_000).contains(&self.pool_size) {
@@ -104,16 +135,8 @@ impl Builder {
                 "the prefix begins with {MARK:?}, as the keys beside a lock do; choose another"
             )));
         }
-        let client = Client::open(info)
-            .map_err(|source| Error::misconfigured("the URL cannot be used").with_source(source))?;
-        let timed = || Timed {
-            client: client.clone(),
-            connect_timeout: self.connect_timeout,
-            io_timeout: self.io_timeout,
-        };
-        let transport = Pool::new(timed(), self.pool_size, self.connect_timeout);
-        let dialect = self.dialect(&transport)?;
-        Ok(Redis::new(label, self.settings, Box::new(transport), Some(timed()), dialect))
+        Client::open(info)
+            .map_err(|source| Error::misconfigured("the URL cannot be used").with_source(source))
     }
 
     fn info(&self) -> Result<ConnectionInfo> {
@@ -127,17 +150,17 @@ impl Builder {
         Err(Error::misconfigured("this build has no TLS; add the feature `tls` of tenure-redis"))
     }
 
-    fn dialect(&self, transport: &dyn Transport) -> Result<Dialect> {
-        let tracks = self.wake == Wake::Auto && crate::backend::can_track(transport)?;
+    fn dialect(&self, tracks: bool) -> Dialect {
+        let tracks = tracks && self.wake == Wake::Auto;
         let channel =
             if tracks { Vec::new() } else { format!("{MARK}n:{}", self.settings.prefix()).into_bytes() };
-        let recheck = self.settings.recheck();
-        Ok(Dialect {
-            fence_life: Duration::from_secs(24 * 3600).max(self.settings.max_ttl().get() * 2),
+        let max_ttl = self.settings.max_ttl().get();
+        Dialect {
+            fence_life: Duration::from_secs(24 * 3600).max(max_ttl * 2),
             channel,
-            patience: recheck * 2,
-            note_life: self.settings.max_ttl().get() * 2,
-        })
+            patience: self.settings.recheck() * 2,
+            note_life: max_ttl * 2,
+        }
     }
 }
 

@@ -1,70 +1,93 @@
 //! Looking at locks from outside, and breaking them.
 
-use tenure_core::{Backend, Breaking, Holder, Inspect, Name, Result};
+use tenure_core::{Backend, Breaking, Holder, Inspect, Name, Result, Site};
 
 use crate::Redis;
-use crate::keys::Keys;
+use crate::keys::{Keys, MARK};
 use crate::resp::{Packed, Reply};
 use crate::script;
 
-/// How many keys a step of a scan looks at.
-const STEP: &[u8] = b"1000";
-
 impl Inspect for Redis {
     fn inspect(&self, name: &Name) -> Result<Option<Holder>> {
-        let (reply, _) = self.call(&self.dialect().look(&self.keys_of(name)), None)?;
+        let keys = Keys::new(&key_of(self.site(), name));
+        let (reply, _) = self.call(&self.dialect().look(&keys), None)?;
         Ok(script::holders(name, &reply)?.pop())
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Holder>> {
-        let own = self.site().settings().prefix();
-        let pattern = [escaped(own), escaped(prefix), "*".into()].concat();
-        let mut names = Vec::new();
-        let mut cursor = b"0".to_vec();
-        loop {
-            let step: &[&[u8]] = &[b"SCAN", &cursor, b"MATCH", pattern.as_bytes(), b"COUNT", STEP];
-            let answers = self.transport().exchange(&Packed::command(step), None)?;
-            let (next, keys) = match answers.replies.first().and_then(Reply::list) {
-                Some([next, keys]) => (next, keys),
-                _ => return Err(script::odd(answers.replies.first().unwrap_or(&Reply::Nil))),
-            };
-            for key in keys.list().unwrap_or_default().iter().filter_map(Reply::text) {
-                let name = std::str::from_utf8(key).ok().and_then(|key| key.strip_prefix(own));
-                names.extend(name.filter(|_| !key.starts_with(b"~")).and_then(|name| Name::new(name).ok()));
-            }
-            cursor = next.text().unwrap_or(b"0").to_vec();
-            if cursor == b"0" {
-                break;
-            }
+        let mut scan = Scan::new(self.site(), prefix);
+        while let Some(step) = scan.step() {
+            let step: Vec<&[u8]> = step.iter().map(Vec::as_slice).collect();
+            let answers = self.transport().exchange(&Packed::command(&step), None)?;
+            scan.found(answers.replies.first().unwrap_or(&Reply::Nil))?;
         }
-        names.sort();
-        names.dedup();
         let mut holders = Vec::new();
-        for name in names {
-            let (reply, _) = self.call(&self.dialect().look(&self.keys_of(&name)), None)?;
+        for name in scan.names() {
+            let keys = Keys::new(&key_of(self.site(), &name));
+            let (reply, _) = self.call(&self.dialect().look(&keys), None)?;
             holders.extend(script::holders(&name, &reply)?);
         }
         Ok(holders)
     }
 
     fn force_release(&self, name: &Name, breaking: Breaking, reason: &str) -> Result<Option<Holder>> {
-        let keys = self.keys_of(name);
-        let (reply, _) = self.call(&self.dialect().force(&keys, breaking, reason), None)?;
+        let key = key_of(self.site(), name);
+        let (reply, _) = self.call(&self.dialect().force(&Keys::new(&key), breaking, reason), None)?;
         let seen = script::holders(name, &reply)?.pop();
         if seen.is_some() {
-            self.site().notify(&self.key(name));
+            self.site().notify(&key);
         }
         Ok(seen)
     }
 }
 
-impl Redis {
-    fn key(&self, name: &Name) -> String {
-        [self.site().settings().prefix(), name.as_str()].concat()
+/// A name's key: the prefix and the name.
+pub(crate) fn key_of(site: &Site, name: &Name) -> String {
+    [site.settings().prefix(), name.as_str()].concat()
+}
+
+/// How many keys a step of a scan looks at.
+const STEP: &[u8] = b"1000";
+
+/// The steps that find all names with a prefix, and what they have found.
+pub(crate) struct Scan {
+    own: Box<str>,
+    pattern: String,
+    cursor: Option<Vec<u8>>,
+    names: Vec<Name>,
+}
+
+impl Scan {
+    pub(crate) fn new(site: &Site, prefix: &str) -> Self {
+        let own = site.settings().prefix();
+        let pattern = [escaped(own), escaped(prefix), "*".into()].concat();
+        Self { own: own.into(), pattern, cursor: Some(b"0".to_vec()), names: Vec::new() }
     }
 
-    fn keys_of(&self, name: &Name) -> Keys {
-        Keys::new(&self.key(name))
+    /// The next command; `None` when all was seen.
+    pub(crate) fn step(&self) -> Option<Vec<Vec<u8>>> {
+        let cursor = self.cursor.clone()?;
+        let pattern = self.pattern.clone().into_bytes();
+        Some(vec![b"SCAN".to_vec(), cursor, b"MATCH".to_vec(), pattern, b"COUNT".to_vec(), STEP.to_vec()])
+    }
+
+    /// Takes in its answer.
+    pub(crate) fn found(&mut self, reply: &Reply) -> Result<()> {
+        let Some([next, keys]) = reply.list() else { return Err(script::odd(reply)) };
+        for key in keys.list().unwrap_or_default().iter().filter_map(Reply::text) {
+            let key = std::str::from_utf8(key).ok().filter(|key| !key.starts_with(MARK));
+            let name = key.and_then(|key| key.strip_prefix(&*self.own));
+            self.names.extend(name.and_then(|name| Name::new(name).ok()));
+        }
+        self.cursor = next.text().filter(|cursor| *cursor != b"0").map(<[u8]>::to_vec);
+        Ok(())
+    }
+
+    /// What was found, in order; a scan may see a key twice.
+    pub(crate) fn names(mut self) -> Vec<Name> {
+        self.names.sort();
+        self.names.dedup();
+        self.names
     }
 }
 

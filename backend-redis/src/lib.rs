@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "async")]
+mod aio;
 mod backend;
 mod config;
 mod inspect;
@@ -10,7 +12,10 @@ mod listener;
 mod pool;
 mod resp;
 mod script;
+mod waited;
 mod wire;
 
+#[cfg(feature = "async")]
+pub use aio::AsyncRedis;
 pub use backend::Redis;
 pub use config::{Builder, Wake};

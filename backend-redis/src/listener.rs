@@ -5,7 +5,6 @@
 //! changes of the keys that the attempt read. It tells this connection, whoever changes a key and
 //! whatever makes it go. Other servers are told by whoever releases a lock, through a channel.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -15,8 +14,9 @@ use std::time::Duration;
 use redis::{Connection, FromRedisValue, Msg, RedisError, RedisResult, Value};
 use tenure_core::{Error, Moment, Result, Site};
 
-use crate::keys::{Keys, Sibling};
+use crate::keys::Keys;
 use crate::pool::Tracker;
+use crate::waited::{Registration, Waited};
 use crate::wire::Timed;
 
 /// The channel through which a server tells of tracked keys to a client that is not on RESP3.
@@ -32,28 +32,12 @@ const SILENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Listener(Arc<Shared>);
 
 struct Shared {
-    state: Mutex<State>,
+    waited: Arc<Waited>,
+    /// How often it tried to connect.
+    tries: Mutex<u64>,
     changed: Condvar,
     /// The id of the connection at the server, or zero while there is none.
     client: AtomicI64,
-}
-
-#[derive(Default)]
-struct State {
-    /// How many wait for a lock, and the lock's key, under each key whose change concerns it.
-    names: HashMap<Vec<u8>, Name>,
-    tries: u64,
-}
-
-struct Name {
-    key: Box<str>,
-    registrations: u32,
-}
-
-/// One promise to notify; ends when dropped, without waiting for anything.
-pub(crate) struct Registration {
-    shared: Arc<Shared>,
-    keys: [Vec<u8>; 2],
 }
 
 impl Listener {
@@ -63,9 +47,14 @@ impl Listener {
     ///
     /// `Unavailable` if there is no thread to be had.
     pub(crate) fn start(timed: Timed, channel: Vec<u8>, site: Site) -> Result<Self> {
-        let shared =
-            Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), client: AtomicI64::new(0) });
-        let listening = Listening { timed, channel, site, shared: Arc::downgrade(&shared) };
+        let waited = Waited::new(site);
+        let shared = Arc::new(Shared {
+            waited: waited.clone(),
+            tries: Mutex::default(),
+            changed: Condvar::new(),
+            client: AtomicI64::new(0),
+        });
+        let listening = Listening { timed, channel, waited, shared: Arc::downgrade(&shared) };
         thread::Builder::new()
             .name("tenure-redis-watch".into())
             .spawn(move || listening.run())
@@ -80,21 +69,17 @@ impl Listener {
     /// `Unavailable` if it could not connect.
     pub(crate) fn register(&self, key: &str, keys: &Keys, patience: Duration) -> Result<Registration> {
         let until = Moment::now() + patience;
-        let mut state = self.0.lock();
-        let tries = state.tries;
+        let mut tries = self.0.tries();
+        let before = *tries;
         while self.0.client.load(Ordering::SeqCst) == 0 {
             let left = until.since(Moment::now());
-            if left.is_zero() || state.tries > tries {
+            if left.is_zero() || *tries > before {
                 return Err(Error::unavailable("no connection to listen on").settled());
             }
-            state = self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            tries = self.0.changed.wait_timeout(tries, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let concerned = [keys.own().to_vec(), keys.sibling(Sibling::Writer)];
-        for concerned in &concerned {
-            let fresh = || Name { key: key.into(), registrations: 0 };
-            state.names.entry(concerned.clone()).or_insert_with(fresh).registrations += 1;
-        }
-        Ok(Registration { shared: self.0.clone(), keys: concerned })
+        drop(tries);
+        Ok(self.0.waited.clone().register(key, keys))
     }
 
     /// Whom the server is to tell of a key's change, if anybody here waits for that lock.
@@ -105,7 +90,7 @@ impl Listener {
 
     /// Whether anybody in this process waits for a lock.
     pub(crate) fn is_awaited(&self, keys: &Keys) -> bool {
-        self.0.lock().names.contains_key(keys.own())
+        self.0.waited.is_awaited(keys)
     }
 }
 
@@ -115,31 +100,17 @@ impl fmt::Debug for Listener {
     }
 }
 
-impl Drop for Registration {
-    fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        for key in &self.keys {
-            if let Some(name) = state.names.get_mut(key) {
-                name.registrations -= 1;
-                if name.registrations == 0 {
-                    state.names.remove(key);
-                }
-            }
-        }
-    }
-}
-
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tries(&self) -> MutexGuard<'_, u64> {
+        self.tries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says that it listens as this client, or as none.
     fn listens_as(&self, client: i64) {
-        let mut state = self.lock();
-        state.tries += 1;
+        let mut tries = self.tries();
+        *tries += 1;
         self.client.store(client, Ordering::SeqCst);
-        drop(state);
+        drop(tries);
         self.changed.notify_all();
     }
 }
@@ -148,7 +119,7 @@ impl Shared {
 struct Listening {
     timed: Timed,
     channel: Vec<u8>,
-    site: Site,
+    waited: Arc<Waited>,
     shared: Weak<Shared>,
 }
 
@@ -162,7 +133,7 @@ impl Listening {
                 shared.listens_as(0);
             }
             // Whoever waits asks again now, and then at its own pace.
-            self.site.notify_all();
+            self.waited.all_changed();
             pause = if Moment::now().since(began) > SILENCE { Duration::from_millis(50) } else { pause * 2 };
             pause = pause.min(Duration::from_secs(2));
             self.sleep(pause);
@@ -194,7 +165,7 @@ impl Listening {
             shared.listens_as(client);
         }
         // What happened before the connection was there was heard by nobody.
-        self.site.notify_all();
+        self.waited.all_changed();
         let mut heard = Moment::now();
         while self.shared.strong_count() > 0 {
             match messages.get_message() {
@@ -216,20 +187,12 @@ impl Listening {
 
     fn hear(&self, message: &Msg) {
         if message.get_channel_name() != INVALIDATED {
-            return self.changed(message.get_payload_bytes());
+            return self.waited.changed(message.get_payload_bytes());
         }
         match message.get_payload::<Option<Vec<Vec<u8>>>>() {
-            Ok(Some(keys)) => keys.iter().for_each(|key| self.changed(key)),
+            Ok(Some(keys)) => keys.iter().for_each(|key| self.waited.changed(key)),
             // All keys are gone.
-            _ => self.site.notify_all(),
-        }
-    }
-
-    fn changed(&self, key: &[u8]) {
-        let Some(shared) = self.shared.upgrade() else { return };
-        let name = shared.lock().names.get(key).map(|name| name.key.clone());
-        if let Some(name) = name {
-            self.site.notify(&name);
+            _ => self.waited.all_changed(),
         }
     }
 }

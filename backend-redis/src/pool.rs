@@ -6,7 +6,7 @@ use std::time::Duration;
 use r2d2::ManageConnection;
 use tenure_core::{Error, Moment, Result};
 
-use crate::resp::{Packed, Reply};
+use crate::resp::{Commands, Packed, Reply};
 
 /// Something that takes commands and gives as many answers.
 pub(crate) trait Wire: Send + 'static {

@@ -42,7 +42,12 @@ impl Reply {
     }
 }
 
-/// A command, or several to be answered one by one.
+/// What commands are written to.
+pub(crate) trait Commands {
+    fn push(&mut self, arguments: &[&[u8]]);
+}
+
+/// A command, or several to be answered one by one, as bytes.
 #[derive(Clone, Default)]
 pub(crate) struct Packed {
     bytes: Vec<u8>,
@@ -59,16 +64,6 @@ impl Packed {
     pub(crate) fn and(mut self, arguments: &[&[u8]]) -> Self {
         self.push(arguments);
         self
-    }
-
-    pub(crate) fn push(&mut self, arguments: &[&[u8]]) {
-        self.commands += 1;
-        self.header(b'*', arguments.len());
-        for argument in arguments {
-            self.header(b'$', argument.len());
-            self.bytes.extend_from_slice(argument);
-            self.bytes.extend_from_slice(b"\r\n");
-        }
     }
 
     pub(crate) fn followed_by(mut self, other: &Self) -> Self {
@@ -90,6 +85,18 @@ impl Packed {
     /// How many answers there will be.
     pub(crate) fn commands(&self) -> usize {
         self.commands
+    }
+}
+
+impl Commands for Packed {
+    fn push(&mut self, arguments: &[&[u8]]) {
+        self.commands += 1;
+        self.header(b'*', arguments.len());
+        for argument in arguments {
+            self.header(b'$', argument.len());
+            self.bytes.extend_from_slice(argument);
+            self.bytes.extend_from_slice(b"\r\n");
+        }
     }
 }
 

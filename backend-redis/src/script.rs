@@ -9,7 +9,7 @@ use tenure_core::{
 };
 
 use crate::keys::{Keys, Sibling};
-use crate::resp::{Packed, Reply};
+use crate::resp::{Commands, Packed, Reply};
 
 /// A script as the server gets it, and the name under which it keeps it.
 pub(crate) struct Script {
@@ -40,6 +40,13 @@ impl Script {
     }
 }
 
+/// How a script is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    Digest,
+    Text,
+}
+
 /// A call of a script: first by its digest, and by its text if the server does not know it.
 pub(crate) struct Call {
     script: &'static Script,
@@ -49,18 +56,26 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn by_digest(&self) -> Packed {
-        self.packed(b"EVALSHA", self.script.digest.as_bytes())
+        let mut packed = Packed::default();
+        self.write(By::Digest, &mut packed);
+        packed
     }
 
     pub(crate) fn by_text(&self) -> Packed {
-        self.packed(b"EVAL", self.script.text.as_bytes())
+        let mut packed = Packed::default();
+        self.write(By::Text, &mut packed);
+        packed
     }
 
-    fn packed(&self, command: &[u8], script: &[u8]) -> Packed {
+    pub(crate) fn write(&self, by: By, commands: &mut impl Commands) {
+        let (command, script): (&[u8], &str) = match by {
+            By::Digest => (b"EVALSHA", &self.script.digest),
+            By::Text => (b"EVAL", self.script.text),
+        };
         let count = self.keys.len().to_string();
-        let mut arguments: Vec<&[u8]> = vec![command, script, count.as_bytes()];
+        let mut arguments: Vec<&[u8]> = vec![command, script.as_bytes(), count.as_bytes()];
         arguments.extend(self.keys.iter().chain(&self.arguments).map(Vec::as_slice));
-        Packed::command(&arguments)
+        commands.push(&arguments);
     }
 }
 
@@ -244,6 +259,11 @@ pub(crate) fn holders(name: &Name, reply: &Reply) -> Result<Vec<Holder>> {
     let mut holders = seen.iter().map(holder).collect::<Option<Vec<_>>>().ok_or_else(|| odd(reply))?;
     holders.sort_by_key(Holder::fence);
     Ok(holders)
+}
+
+/// One request was for many; each of them went unanswered.
+pub(crate) fn unanswered(error: &Error) -> Error {
+    Error::unavailable("the renewal went unanswered").with_source(error.to_string())
 }
 
 /// An error of the server, or an answer that no script of ours gives.

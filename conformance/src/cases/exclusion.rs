@@ -83,7 +83,9 @@ fn a_denial_says_what_is_left_of_the_lease(ctx: &Ctx) -> Outcome {
     // Where a lease has no end in the store, there is nothing to say.
     if held.deadline().is_some() {
         let left = error.retry_after();
-        let sane = left.is_some_and(|left| left <= ctx.long() && left > ctx.long() / 2);
+        // A store may keep a lease a little longer than it was asked to.
+        let most = ctx.long() + Duration::from_secs(1);
+        let sane = left.is_some_and(|left| left <= most && left > ctx.long() / 2);
         check!(sane, "expected about {:?} left, saw {left:?}", ctx.long());
     }
     check!(error.is_settled(), "expected contention to be an answer, saw it in doubt: {error}");
@@ -163,7 +165,7 @@ fn a_denied_attempt_leaves_nothing_behind(ctx: &Ctx) -> Outcome {
 fn a_name_is_taken_again_and_again(ctx: &Ctx) -> Outcome {
     let lock = ctx.lock();
     for _ in 0..100 {
-        lock.try_acquire()?.release()?;
+        ctx.after_drop(&lock)?.release()?;
         drop(lock.acquire_for(SOON)?);
     }
     Ok(())

@@ -1,0 +1,387 @@
+//! The store for tasks: one connection that all of them share.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use redis::aio::{AsyncPushSender, MultiplexedConnection, SendError};
+use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, PushInfo, PushKind, RedisError, Value};
+use tenure_core::aio::{self, AsyncBackend, AsyncInspect, AsyncRestore, Task};
+use tenure_core::{
+    Attempt, Breaking, Cause, Claim, Error, Granted, Holder, Name, Permits, Release, Renewal, Resolved,
+    Result, Settings, SharedLocks, Site, Watch,
+};
+use tokio::runtime::Handle;
+
+use crate::inspect::{Scan, key_of};
+use crate::keys::Keys;
+use crate::resp::{Commands, Reply};
+use crate::script::{self, By, Call, Dialect, How};
+use crate::waited::Waited;
+use crate::wire::reply;
+
+/// Locks in a Redis or Valkey server, for asynchronous code.
+///
+/// A cheap handle; clones share one connection, which is made anew when it fails. It works in the
+/// tokio runtime that it was connected in; its futures can be polled by any executor as long as that
+/// runtime runs.
+#[derive(Clone)]
+pub struct AsyncRedis(Arc<Inner>);
+
+struct Inner {
+    site: Site,
+    link: Link,
+    dialect: Dialect,
+    waited: Arc<Waited>,
+}
+
+impl AsyncRedis {
+    /// Opens the store that a URL names, as [`Redis::connect`](crate::Redis::connect).
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::connect_async`](crate::Builder::connect_async).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped half-way, it has opened nothing that stays open.
+    pub async fn connect(url: &str) -> Result<Self> {
+        crate::Redis::builder(url).connect_async().await
+    }
+
+    pub(crate) async fn open(
+        client: Client,
+        label: &str,
+        settings: Settings,
+        limits: Limits,
+        dialect: impl FnOnce(bool) -> Dialect,
+    ) -> Result<Self> {
+        let runtime = Handle::try_current().map_err(|_| {
+            Error::misconfigured("an asynchronous Redis store is connected from within a tokio runtime")
+        })?;
+        let site = Site::new(label, settings);
+        let waited = Waited::new(site.clone());
+        let link =
+            Link { client, runtime, limits, waited: waited.clone(), open: tokio::sync::Mutex::new(None) };
+        let tracks = link.connection().await?.tracks;
+        Ok(Self(Arc::new(Inner { site, link, dialect: dialect(tracks), waited })))
+    }
+
+    fn keys<'c>(&self, claim: &'c Claim) -> Result<Resolved<'c, Keys>> {
+        claim.resolved(|| Ok(Arc::new(Keys::new(claim.key()))))
+    }
+
+    /// Calls a script, by its text if the server does not know it yet.
+    async fn call(&self, call: &Call, track: bool) -> Result<(Reply, bool)> {
+        let (mut replies, resent) = self.0.link.exchange(&[call], By::Digest, track).await?;
+        let reply = replies.pop().ok_or_else(|| Error::unavailable("the server gave no answer"))?;
+        if !reply.is_no_script() {
+            return Ok((reply, resent));
+        }
+        let (mut replies, again) = self.0.link.exchange(&[call], By::Text, track).await?;
+        let reply = replies.pop().ok_or_else(|| Error::unavailable("the server gave no answer"))?;
+        Ok((reply, resent || again))
+    }
+}
+
+impl AsyncBackend for AsyncRedis {
+    /// The server has it all under the claim's key and token.
+    type Grant = ();
+    type Handle = Self;
+
+    fn handle(&self) -> Self {
+        self.clone()
+    }
+
+    fn site(&self) -> &Site {
+        &self.0.site
+    }
+
+    async fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
+        let keys = self.keys(claim)?;
+        let waits = self.0.waited.is_awaited(&keys);
+        let how = if waits { How::Wait } else { How::Try };
+        let (reply, _) = self.call(&self.0.dialect.acquire(claim, &keys, how)?, waits).await?;
+        script::attempt(claim, &reply)
+    }
+
+    async fn renew(&self, due: Renewal<'_, ()>) -> Result<()> {
+        let keys = self.keys(due.claim())?;
+        let (reply, _) = self.call(&self.0.dialect.renew(due.claim(), &keys, due.ttl()), false).await?;
+        script::verdict(&reply, false)
+    }
+
+    async fn renew_many(&self, due: &[Renewal<'_, ()>]) -> Vec<Result<()>> {
+        let calls: Vec<Call> = due
+            .iter()
+            .map(|due| self.0.dialect.renew(due.claim(), &Keys::new(due.claim().key()), due.ttl()))
+            .collect();
+        let calls: Vec<&Call> = calls.iter().collect();
+        let mut answers = self.0.link.exchange(&calls, By::Digest, false).await;
+        if answers.as_ref().is_ok_and(|(replies, _)| replies.iter().any(Reply::is_no_script)) {
+            // All of them once more: a renewal that is carried out twice does no harm.
+            answers = self.0.link.exchange(&calls, By::Text, false).await;
+        }
+        match answers {
+            Ok((replies, _)) => replies.iter().map(|reply| script::verdict(reply, false)).collect(),
+            Err(error) => due.iter().map(|_| Err(script::unanswered(&error))).collect(),
+        }
+    }
+
+    async fn release(&self, end: Release<'_, ()>) -> Result<()> {
+        let keys = self.keys(end.claim())?;
+        let (reply, resent) =
+            self.call(&self.0.dialect.release(end.claim(), &keys, end.keep()), false).await?;
+        script::verdict(&reply, resent)
+    }
+
+    fn spawn(&self, task: Task) {
+        drop(self.0.link.runtime.spawn(task));
+    }
+
+    async fn abandon(&self, claim: &Claim) {
+        if let Ok(keys) = self.keys(claim) {
+            let _ = self.call(&self.0.dialect.release(claim, &keys, None), false).await;
+        }
+    }
+
+    async fn watch(&self, claim: &Claim) -> Result<Watch> {
+        let keys = self.keys(claim)?;
+        Ok(Watch::armed(self.0.waited.clone().register(claim.key(), &keys)))
+    }
+}
+
+impl AsyncRestore for AsyncRedis {
+    async fn restore(&self, claim: &Claim) -> Result<Granted<()>> {
+        let keys = self.keys(claim)?;
+        let (reply, _) = self.call(&self.0.dialect.acquire(claim, &keys, How::Restore)?, false).await?;
+        match script::attempt(claim, &reply)? {
+            Attempt::Granted(granted) => Ok(granted),
+            Attempt::Denied(_) => Err(Error::lost(Cause::Superseded)),
+        }
+    }
+}
+
+impl AsyncInspect for AsyncRedis {
+    async fn inspect(&self, name: &Name) -> Result<Option<Holder>> {
+        let keys = Keys::new(&key_of(&self.0.site, name));
+        let (reply, _) = self.call(&self.0.dialect.look(&keys), false).await?;
+        Ok(script::holders(name, &reply)?.pop())
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Holder>> {
+        let mut scan = Scan::new(&self.0.site, prefix);
+        while let Some(step) = scan.step() {
+            let reply = self.0.link.ask(&step).await?;
+            scan.found(&reply)?;
+        }
+        let mut holders = Vec::new();
+        for name in scan.names() {
+            let keys = Keys::new(&key_of(&self.0.site, &name));
+            let (reply, _) = self.call(&self.0.dialect.look(&keys), false).await?;
+            holders.extend(script::holders(&name, &reply)?);
+        }
+        Ok(holders)
+    }
+
+    async fn force_release(&self, name: &Name, breaking: Breaking, reason: &str) -> Result<Option<Holder>> {
+        let key = key_of(&self.0.site, name);
+        let (reply, _) = self.call(&self.0.dialect.force(&Keys::new(&key), breaking, reason), false).await?;
+        let seen = script::holders(name, &reply)?.pop();
+        if seen.is_some() {
+            self.0.site.notify(&key);
+        }
+        Ok(seen)
+    }
+}
+
+impl SharedLocks for AsyncRedis {}
+
+impl Permits for AsyncRedis {}
+
+impl From<AsyncRedis> for aio::AnyBackend {
+    fn from(store: AsyncRedis) -> Self {
+        Self::erase(store).inspect().restore().shared().permits().build()
+    }
+}
+
+impl fmt::Debug for AsyncRedis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncRedis").field("store", &self.0.site.label()).finish_non_exhaustive()
+    }
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) connect: Duration,
+    pub(crate) io: Duration,
+}
+
+/// The connection, made when it is needed and thrown away when it fails.
+struct Link {
+    client: Client,
+    runtime: Handle,
+    limits: Limits,
+    waited: Arc<Waited>,
+    open: tokio::sync::Mutex<Option<Open>>,
+}
+
+#[derive(Clone)]
+struct Open {
+    connection: MultiplexedConnection,
+    number: u64,
+    /// Whether the server tells of changed keys.
+    tracks: bool,
+}
+
+impl Link {
+    /// Sends calls in one go, and waits for their answers. Tells whether they were sent twice, because
+    /// the connection turned out to be dead.
+    async fn exchange(&self, calls: &[&Call], by: By, track: bool) -> Result<(Vec<Reply>, bool)> {
+        let mut pipeline = Pipeline::with_capacity(calls.len() + 1);
+        let mut resent = false;
+        loop {
+            let open = self.connection().await?;
+            pipeline.clear();
+            let skip = usize::from(track && open.tracks);
+            if skip == 1 {
+                pipeline.push(&[b"CLIENT", b"CACHING", b"YES"]);
+            }
+            calls.iter().for_each(|call| call.write(by, &mut pipeline));
+            let count = calls.len() + skip;
+            let mut connection = open.connection.clone();
+            let sent = self.within(connection.send_packed_commands(&pipeline, 0, count)).await;
+            match sent {
+                Ok(values) => return Ok((values.into_iter().skip(skip).map(reply).collect(), resent)),
+                Err(error) if error.code().is_some() => {
+                    return Ok((vec![refusal(&error); calls.len()], resent));
+                }
+                Err(error) => {
+                    self.discard(open.number).await;
+                    // The number of a connection counts those before it: a fresh one is no old acquaintance.
+                    if error.is_timeout() || resent {
+                        let message = if error.is_timeout() {
+                            "the server did not answer in time"
+                        } else {
+                            "the server closed the connection before it answered"
+                        };
+                        return Err(Error::unavailable(message).with_source(error));
+                    }
+                    resent = true;
+                }
+            }
+        }
+    }
+
+    /// Sends one plain command.
+    async fn ask(&self, arguments: &[Vec<u8>]) -> Result<Reply> {
+        let mut command = Cmd::new();
+        for argument in arguments {
+            command.arg(&argument[..]);
+        }
+        let open = self.connection().await?;
+        let mut connection = open.connection.clone();
+        match self.within(connection.send_packed_command(&command)).await {
+            Ok(value) => Ok(reply(value)),
+            Err(error) if error.code().is_some() => Ok(refusal(&error)),
+            Err(error) => {
+                self.discard(open.number).await;
+                Err(Error::unavailable("the server did not answer").with_source(error))
+            }
+        }
+    }
+
+    async fn connection(&self) -> Result<Open> {
+        let mut open = self.open.lock().await;
+        if let Some(open) = &*open {
+            return Ok(open.clone());
+        }
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.limits.connect))
+            .set_response_timeout(Some(self.limits.io))
+            .set_push_sender(Pushes(self.waited.clone()));
+        let connect = self.client.get_multiplexed_async_connection_with_config(&config);
+        let mut connection = self.within(connect).await.map_err(|source| {
+            Error::unavailable(
+                "no connection to the server; see whether it runs, and whether the URL names it",
+            )
+            .with_source(source)
+            .settled()
+        })?;
+        let mut tracking = Cmd::new();
+        tracking.arg("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN").arg("NOLOOP");
+        let tracks = self.within(connection.send_packed_command(&tracking)).await;
+        let tracks = tracks.is_ok_and(|value| !matches!(value, Value::ServerError(_)));
+        let fresh = Open { connection, number, tracks };
+        *open = Some(fresh.clone());
+        drop(open);
+        // What happened before the connection was there was heard by nobody.
+        self.waited.all_changed();
+        Ok(fresh)
+    }
+
+    async fn discard(&self, number: u64) {
+        let mut open = self.open.lock().await;
+        if open.as_ref().is_some_and(|open| open.number == number) {
+            *open = None;
+        }
+    }
+
+    /// Polls a future of the client in the runtime that its timers belong to.
+    fn within<F: Future>(&self, future: F) -> Within<'_, F> {
+        Within { runtime: &self.runtime, future: Box::pin(future) }
+    }
+}
+
+struct Within<'r, F> {
+    runtime: &'r Handle,
+    future: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Within<'_, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let _entered = self.runtime.enter();
+        self.future.as_mut().poll(cx)
+    }
+}
+
+fn refusal(error: &RedisError) -> Reply {
+    let code = error.code().unwrap_or("ERR");
+    Reply::Error(format!("{code} {}", error.detail().unwrap_or_default()).into())
+}
+
+impl Commands for Pipeline {
+    fn push(&mut self, arguments: &[&[u8]]) {
+        let mut command = Cmd::new();
+        for argument in arguments {
+            command.arg(*argument);
+        }
+        self.add_command(command);
+    }
+}
+
+/// Hears what the server tells unasked.
+struct Pushes(Arc<Waited>);
+
+impl AsyncPushSender for Pushes {
+    fn send(&self, info: PushInfo) -> std::result::Result<(), SendError> {
+        match (info.kind, info.data.into_iter().next().map(reply)) {
+            (PushKind::Invalidate, Some(Reply::List(keys))) => {
+                keys.iter().filter_map(Reply::text).for_each(|key| self.0.changed(key));
+            }
+            // All keys are gone, or the connection is.
+            (PushKind::Invalidate | PushKind::Disconnection, _) => self.0.all_changed(),
+            _ => {}
+        }
+        Ok(())
+    }
+}
