@@ -34,5 +34,13 @@ pub async fn connect_with(url: &str, settings: Settings) -> Result<AnyBackend> {
         crate::url::Store::Files => crate::Files::connect(url, settings).map(Into::into),
         #[cfg(feature = "locmem")]
         crate::url::Store::LocMem => Ok(crate::LocMem::with_settings(settings).into()),
+        #[cfg(feature = "redis-async")]
+        crate::url::Store::Redis => {
+            Ok(crate::Redis::builder(url).settings(settings).connect_async().await?.into())
+        }
+        #[cfg(all(feature = "redis", not(feature = "redis-async")))]
+        crate::url::Store::Redis => Err(crate::Error::misconfigured(
+            "this build speaks to Redis from threads alone; add the feature `redis-async` of tenure",
+        )),
     }
 }

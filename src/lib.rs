@@ -10,6 +10,12 @@ pub use tenure_fs as fs;
 pub use tenure_fs::Files;
 #[cfg(feature = "locmem")]
 pub use tenure_locmem::LocMem;
+#[cfg(feature = "redis")]
+pub use tenure_redis as redis;
+#[cfg(feature = "redis-async")]
+pub use tenure_redis::AsyncRedis;
+#[cfg(feature = "redis")]
+pub use tenure_redis::Redis;
 
 pub use tenure_core::*;
 
@@ -21,6 +27,9 @@ pub use tenure_core::*;
 /// | `file:` | lock files in the user's own state folder |
 /// | `file:///var/lib/locks`, `file:locks` | lock files in that folder, made if need be |
 /// | `mem:` | the memory of this process, for tests |
+/// | `redis://[[user]:password@]host[:port][/database]` | a Redis or Valkey server (feature `redis`) |
+/// | `rediss://..` | the same through TLS |
+/// | `redis+unix:///path` | the same through a socket of this host |
 ///
 /// A `%` in a path stands before two hexadecimal digits, as in any URL: `%20` is a space.
 ///
@@ -43,6 +52,8 @@ pub fn connect_with(url: &str, settings: Settings) -> Result<AnyBackend> {
         url::Store::Files => Ok(Files::connect(url, settings)?.into()),
         #[cfg(feature = "locmem")]
         url::Store::LocMem => Ok(LocMem::with_settings(settings).into()),
+        #[cfg(feature = "redis")]
+        url::Store::Redis => Ok(Redis::builder(url).settings(settings).connect()?.into()),
     }
 }
 
@@ -52,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_url_of_no_store_says_which_there_are_and_shows_no_password() {
-        for url in ["nonsense", "/var/lib/locks", "redis://me:secret@host/", "mem:x", "file://host/secret"] {
+        for url in ["nonsense", "/var/lib/locks", "etcd://me:secret@host/", "mem:x", "file://host/secret"] {
             let error = connect_with(url, Settings::default()).unwrap_err();
             assert!(error.is_misconfigured(), "{url}: {error}");
             assert!(!error.to_string().contains("secret"), "{error}");

@@ -8,6 +8,8 @@ pub(crate) enum Store {
     Files,
     #[cfg(feature = "locmem")]
     LocMem,
+    #[cfg(feature = "redis")]
+    Redis,
 }
 
 /// Tells by the scheme. A URL may hold a password, so nothing but its scheme is ever repeated.
@@ -27,6 +29,8 @@ pub(crate) fn parse(url: &str) -> Result<Store> {
         ("file", _) => Ok(Store::Files),
         #[cfg(feature = "locmem")]
         ("mem", "") => Ok(Store::LocMem),
+        #[cfg(feature = "redis")]
+        ("redis" | "rediss" | "redis+unix", _) => Ok(Store::Redis),
         ("mem", _) => Err(Error::misconfigured("\"mem:\" is the whole URL of a store in memory")),
         _ => Err(Error::misconfigured(format!(
             "this build knows no store {:?}; it knows {}",
@@ -42,4 +46,10 @@ const SCHEMES: &[&str] = &[
     "file:",
     #[cfg(feature = "locmem")]
     "mem:",
+    #[cfg(feature = "redis")]
+    "redis:",
+    #[cfg(feature = "redis")]
+    "rediss:",
+    #[cfg(feature = "redis")]
+    "redis+unix:",
 ];
