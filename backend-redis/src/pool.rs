@@ -47,7 +47,7 @@ pub(crate) struct Tracker(pub(crate) i64);
 pub(crate) struct Pooled<W> {
     wire: W,
     failed: bool,
-    used: bool,
+    made: Moment,
     tracker: Option<Tracker>,
 }
 
@@ -92,7 +92,7 @@ impl<C: Connect> ManageConnection for Guarded<C> {
         match self.manager.connect() {
             Ok(wire) => {
                 self.news.set(None);
-                Ok(Pooled { wire, failed: false, used: false, tracker: None })
+                Ok(Pooled { wire, failed: false, made: Moment::now(), tracker: None })
             }
             Err(source) => {
                 let message = source.to_string();
@@ -186,14 +186,14 @@ impl<C: Connect> Pool<C> {
 
 impl<C: Connect> Transport for Pool<C> {
     fn exchange(&self, packed: &Packed, track: Option<Tracker>) -> Result<Answers> {
-        let mut resent = false;
-        // After a restart of the server every idle connection is dead; each is found out once.
+        let (began, mut resent) = (Moment::now(), false);
+        // After a restart of the server every connection from before is dead; each is found out once.
         loop {
             let mut connection = self.get()?;
-            let used = connection.used;
+            let old = connection.made < began;
             match connection.exchange(packed, track) {
                 Ok(replies) => return Ok(Answers { replies, resent }),
-                Err(broken) if broken.closed && used => resent = true,
+                Err(broken) if broken.closed && old => resent = true,
                 Err(broken) => {
                     let message = if broken.closed {
                         "the server closed the connection before it answered"
@@ -219,7 +219,6 @@ impl<W: Wire> Pooled<W> {
             0 => self.wire.exchange(packed),
             _ => self.wire.exchange(&before.followed_by(packed)),
         };
-        self.used = true;
         match answers {
             Ok(mut replies) => {
                 // A tracker that is gone by now: the waiters look now and then, and it comes back.

@@ -5,6 +5,8 @@
 
 mod process;
 mod redis;
+mod trials;
 
 pub use process::Process;
 pub use redis::{Redis, redis};
+pub use trials::{Outcome, Stop, Test, run};

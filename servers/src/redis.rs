@@ -108,7 +108,9 @@ fn start(dir: &TempDir, port: u16, options: &[String]) -> Result<Process, Absent
     }
     command.args(options);
     let mut process = Process::start(&mut command, "redis-server")?;
-    process.until("redis-server", || ask(port, "PING").is_ok_and(|answer| answer.starts_with("+PONG")))?;
+    process.until("redis-server", || {
+        ask(port, "PING").is_ok_and(|answer| answer.starts_with("+PONG") || answer.starts_with("-NOAUTH"))
+    })?;
     Ok(process)
 }
 

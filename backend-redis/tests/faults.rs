@@ -1,0 +1,177 @@
+//! What fails, and how it looks: servers that are down, silent, restarted, full, emptied.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use tenure_core::{Backend, Cause, Error, Lock, Result, Status};
+use tenure_redis::Redis;
+use tenure_servers::{self as servers, Outcome};
+
+const LIMIT: Duration = Duration::from_millis(300);
+
+fn main() -> ExitCode {
+    let tests = servers::tests![
+        a_server_that_is_down_is_unavailable_at_once,
+        a_server_that_hangs_is_unavailable_in_time_and_recovers_by_itself,
+        a_restarted_server_is_spoken_to_again_although_every_connection_is_dead,
+        scripts_that_the_server_forgot_are_sent_again,
+        an_emptied_server_loses_locks_and_no_fence_goes_back,
+        a_killed_connection_is_replaced_without_anybody_noticing,
+        a_full_server_refuses_with_a_remedy_and_still_releases,
+        a_password_that_is_wrong_or_missing_says_so_and_shows_nowhere,
+        keys_of_other_types_are_taken_and_stay_as_they_are,
+    ];
+    servers::run("redis", tests)
+}
+
+fn open(server: &servers::Redis) -> Result<Redis> {
+    Redis::builder(&server.url()).connect_timeout(LIMIT).io_timeout(LIMIT).connect()
+}
+
+/// An error that came within the time limits and is no contention.
+fn unavailable<T: std::fmt::Debug>(what: impl FnOnce() -> Result<T>) -> Error {
+    let began = Instant::now();
+    let error = what().expect_err("the server does not answer");
+    assert!(error.is_unavailable(), "{error:?}");
+    assert!(began.elapsed() < LIMIT * 5, "it took {:?}: {error}", began.elapsed());
+    error
+}
+
+fn a_server_that_is_down_is_unavailable_at_once() -> Outcome {
+    let mut server = servers::Redis::with(&[])?;
+    let store = open(&server)?;
+    let lock = Lock::new(&store, "a");
+    let held = lock.try_acquire()?;
+    server.kill();
+    let began = Instant::now();
+    let error = unavailable(|| lock.try_acquire());
+    assert!(error.backend().is_some_and(|label| label.starts_with("redis://127.0.0.1:")), "{error}");
+    unavailable(|| held.renew());
+    assert_eq!(held.status(), Status::Unknown);
+    unavailable(|| Lock::new(&store, "b").acquire());
+    unavailable(|| open(&server));
+    assert!(began.elapsed() < LIMIT * 4, "refused connections took {:?}", began.elapsed());
+    Ok(())
+}
+
+fn a_server_that_hangs_is_unavailable_in_time_and_recovers_by_itself() -> Outcome {
+    let server = servers::Redis::with(&[])?;
+    let store = open(&server)?;
+    let lock = Lock::new(&store, "a");
+    let held = lock.try_acquire()?;
+    server.process().stop()?;
+    unavailable(|| lock.try_acquire());
+    unavailable(|| held.renew());
+    server.process().go_on()?;
+    held.renew()?;
+    assert_eq!(held.status(), Status::Held);
+    held.release()?;
+    // What was asked of the hanging server may have been carried out since; it was taken back.
+    let until = Instant::now() + Duration::from_secs(10);
+    while let Err(error) = lock.try_acquire() {
+        assert!(error.is_contended() && Instant::now() < until, "{error:?}");
+    }
+    Ok(())
+}
+
+fn a_restarted_server_is_spoken_to_again_although_every_connection_is_dead() -> Outcome {
+    let mut server = servers::Redis::with(&["--appendonly", "yes", "--appendfsync", "always"])?;
+    let store = open(&server)?;
+    let held: Vec<_> = (0..4).map(|n| Lock::new(&store, format!("{n}")).acquire()).collect::<Result<_>>()?;
+    // As many connections as threads.
+    std::thread::scope(|scope| {
+        for held in &held {
+            scope.spawn(|| (0..50).for_each(|_| held.renew().expect("the server is up")));
+        }
+    });
+    server.restart()?;
+    for held in held {
+        held.renew()?;
+        held.release()?;
+    }
+    Ok(())
+}
+
+fn scripts_that_the_server_forgot_are_sent_again() -> Outcome {
+    let server = servers::Redis::with(&[])?;
+    let store = open(&server)?;
+    let held = Lock::new(&store, "a").acquire()?;
+    for _ in 0..3 {
+        server.command("SCRIPT FLUSH")?;
+        held.renew()?;
+        server.command("SCRIPT FLUSH")?;
+        Lock::new(&store, "b").try_acquire()?.release()?;
+    }
+    held.release()?;
+    Ok(())
+}
+
+fn an_emptied_server_loses_locks_and_no_fence_goes_back() -> Outcome {
+    let server = servers::Redis::with(&[])?;
+    let store = open(&server)?;
+    let held = Lock::new(&store, "a").acquire()?;
+    server.command("FLUSHALL")?;
+    let next = Lock::new(&store, "a").acquire()?;
+    assert!(next.fence() > held.fence());
+    assert!(held.release().is_err_and(|error| error.cause() == Some(Cause::Superseded)));
+    next.release()?;
+    Ok(())
+}
+
+fn a_killed_connection_is_replaced_without_anybody_noticing() -> Outcome {
+    let server = servers::Redis::with(&[])?;
+    let store = open(&server)?;
+    let held = Lock::new(&store, "a").acquire()?;
+    server.command("CLIENT KILL TYPE normal")?;
+    held.renew()?;
+    server.command("CLIENT KILL TYPE normal")?;
+    held.release()?;
+    Ok(())
+}
+
+fn a_full_server_refuses_with_a_remedy_and_still_releases() -> Outcome {
+    let server = servers::Redis::with(&["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"])?;
+    let store = open(&server)?;
+    let held = Lock::new(&store, "a").acquire()?;
+    for n in 0..100 {
+        let _ = server.command(&format!("SETRANGE filler{n} 200000 x"));
+    }
+    let error = Lock::new(&store, "b").try_acquire().expect_err("there is no memory left");
+    assert!(error.is_unavailable() && error.to_string().contains("maxmemory"), "{error:?}");
+    held.release()?;
+    assert!(Lock::new(&store, "a").try_acquire().is_err_and(|error| error.is_unavailable()));
+    Ok(())
+}
+
+fn a_password_that_is_wrong_or_missing_says_so_and_shows_nowhere() -> Outcome {
+    let server = servers::Redis::with(&["--requirepass", "secret"])?;
+    let url = |user: &str| format!("redis://{user}127.0.0.1:{}/", server.port());
+    let store = Redis::connect(&url(":secret@"))?;
+    Lock::new(&store, "a").try_acquire()?.release()?;
+    assert!(!format!("{store:?} {}", store.site().label()).contains("secret"));
+    for wrong in ["", ":wrong@"] {
+        let error = Redis::connect(&url(wrong)).expect_err("the password is missing or wrong");
+        assert!(!format!("{error:?}").contains(":wrong@"), "{error:?}");
+    }
+    Ok(())
+}
+
+fn keys_of_other_types_are_taken_and_stay_as_they_are() -> Outcome {
+    let server = servers::Redis::with(&[])?;
+    let store = open(&server)?;
+    for (name, make) in [
+        ("h", "HSET lock:h f v"),
+        ("l", "RPUSH lock:l v"),
+        ("s", "SET lock:s v"),
+        ("z", "ZADD lock:z 9999999999999 m"),
+    ] {
+        server.command(make)?;
+        assert!(Lock::new(&store, name).try_acquire().is_err_and(|error| error.is_contended()), "{name}");
+        assert!(
+            Lock::new(&store, name).shared().try_acquire().is_err_and(|error| error.is_contended()),
+            "{name}"
+        );
+        assert_eq!(server.command(&format!("EXISTS lock:{name}"))?, ":1\r\n");
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Tests that need servers, as a test program: where a server is absent they show as ignored, with the
+//! reason.
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+use tenure_conformance::Absent;
+
+/// What a test returns.
+pub type Outcome<T = ()> = Result<T, Stop>;
+
+/// Why a test did not come to its end.
+#[derive(Debug)]
+pub enum Stop {
+    /// There is no server for it here.
+    Absent(Absent),
+    /// Something did not go as it must.
+    Failed(Box<str>),
+}
+
+impl From<Absent> for Stop {
+    fn from(absent: Absent) -> Self {
+        Self::Absent(absent)
+    }
+}
+
+impl From<tenure_core::Error> for Stop {
+    fn from(error: tenure_core::Error) -> Self {
+        Self::Failed(format!("{error:?}").into())
+    }
+}
+
+impl From<std::io::Error> for Stop {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(format!("{error:?}").into())
+    }
+}
+
+/// A test and its name.
+pub type Test = (&'static str, fn() -> Outcome);
+
+/// Runs tests as the command line says. `CONFORMANCE_REQUIRE`, with `suite` in its list or with `all`,
+/// makes an absent server a failure.
+#[must_use]
+pub fn run(suite: &'static str, tests: &[Test]) -> ExitCode {
+    let trial = |(name, test): &Test| {
+        let test = *test;
+        Trial::ignorable_test(*name, move || match test() {
+            Ok(()) => Ok(Completion::Completed),
+            Err(Stop::Absent(absent)) if !is_required(suite) => {
+                Ok(Completion::ignored_with(absent.to_string()))
+            }
+            Err(Stop::Absent(absent)) => {
+                Err(format!("CONFORMANCE_REQUIRE asks for {suite}, but {absent}").into())
+            }
+            Err(Stop::Failed(why)) => Err(String::from(why).into()),
+        })
+    };
+    libtest_mimic::run(&Arguments::from_args(), tests.iter().map(trial).collect()).exit_code()
+}
+
+fn is_required(suite: &str) -> bool {
+    let required = std::env::var("CONFORMANCE_REQUIRE").unwrap_or_default();
+    required.split(',').map(str::trim).any(|name| name == "all" || name == suite)
+}
+
+/// The tests of these functions, named after them.
+#[macro_export]
+macro_rules! tests {
+    ($($test:ident),* $(,)?) => {
+        &[$((stringify!($test), $test as fn() -> $crate::Outcome)),*]
+    };
+}
