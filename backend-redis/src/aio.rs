@@ -12,11 +12,12 @@ use redis::aio::{AsyncPushSender, MultiplexedConnection, SendError};
 use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, PushInfo, PushKind, RedisError, Value};
 use tenure_core::aio::{self, AsyncBackend, AsyncInspect, AsyncRestore, Task};
 use tenure_core::{
-    Attempt, Breaking, Cause, Claim, Error, Granted, Holder, Name, Permits, Release, Renewal, Resolved,
-    Result, Settings, SharedLocks, Site, Watch,
+    Advice, Attempt, Breaking, Cause, Claim, Error, Granted, Holder, Name, Permits, Release, Renewal,
+    Resolved, Result, Settings, SharedLocks, Site, Watch,
 };
 use tokio::runtime::Handle;
 
+use crate::diagnose;
 use crate::inspect::{Scan, key_of};
 use crate::keys::Keys;
 use crate::resp::{Commands, Reply};
@@ -152,6 +153,12 @@ impl AsyncBackend for AsyncRedis {
     async fn watch(&self, claim: &Claim) -> Result<Watch> {
         let keys = self.keys(claim)?;
         Ok(Watch::armed(self.0.waited.clone().register(claim.key(), &keys)))
+    }
+
+    async fn diagnose(&self) -> Vec<Advice> {
+        let question: Vec<Vec<u8>> = diagnose::QUESTION.iter().map(|word| word.to_vec()).collect();
+        let reply = self.0.link.ask(&question).await.unwrap_or(Reply::Nil);
+        diagnose::advice(&reply, self.0.site.settings())
     }
 }
 

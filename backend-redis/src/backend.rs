@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tenure_core::{
-    AnyBackend, Attempt, Backend, Cause, Claim, Error, Granted, Permits, Release, Renewal, Resolved, Restore,
-    Result, Settings, SharedLocks, Site, Watch,
+    Advice, AnyBackend, Attempt, Backend, Cause, Claim, Error, Granted, Permits, Release, Renewal, Resolved,
+    Restore, Result, Settings, SharedLocks, Site, Watch,
 };
 
 use crate::config::Builder;
+use crate::diagnose;
 use crate::keys::Keys;
 use crate::listener::Listener;
 use crate::pool::{Answers, Tracker, Transport};
@@ -203,6 +204,12 @@ impl Backend for Redis {
         let keys = self.keys(claim)?;
         let local = self.start_listener()?;
         local.listener.register(claim.key(), &keys, PATIENCE).map(Watch::armed)
+    }
+
+    fn diagnose(&self) -> Vec<Advice> {
+        let answers = self.0.transport.exchange(&Packed::command(diagnose::QUESTION), None);
+        let reply = answers.ok().and_then(|answers| answers.replies.into_iter().next());
+        diagnose::advice(&reply.unwrap_or(Reply::Nil), self.0.site.settings())
     }
 }
 

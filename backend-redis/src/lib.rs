@@ -6,6 +6,7 @@
 mod aio;
 mod backend;
 mod config;
+mod diagnose;
 mod inspect;
 mod keys;
 mod listener;

@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_url_of_no_store_is_refused_without_its_secrets() {
-        for url in ["nonsense", "/var/secret", "redis://me:secret@host/", "mem:secret", "file://secret/x"] {
+        for url in ["nonsense", "/var/secret", "etcd://me:secret@host/", "mem:secret", "file://secret/x"] {
             let error = Store::connect(url, Settings::default()).err().expect("it names no store");
             assert!(error.is_misconfigured() && !error.to_string().contains("secret"), "{url}: {error}");
         }
