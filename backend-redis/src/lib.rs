@@ -1,4 +1,55 @@
 //! Locks in Redis or Valkey, for the processes of many hosts.
+//!
+//! [`Redis`] is the store for threads, on a pool of connections; [`AsyncRedis`] (feature `async`) the
+//! one for tasks, on one connection that all of them share. Both keep the same keys, so threads, tasks
+//! and the command line exclude each other.
+//!
+//! ```no_run
+//! use tenure_core::Lock;
+//! use tenure_redis::Redis;
+//!
+//! let redis = Redis::connect("redis://127.0.0.1/")?;
+//! let held = Lock::new(&redis, "nightly report").try_acquire()?;
+//! // … alone on all hosts …
+//! held.release()?;
+//! # Ok::<(), tenure_core::Error>(())
+//! ```
+//!
+//! # How it works
+//!
+//! Acquiring, renewing and releasing are one round trip each: a script that the server carries out in one
+//! step. A lock's key holds the owner's token and expires with the lease; the key of its fence, in the
+//! same slot, remembers the last fence for a day after the last use. A fence is the server's time in
+//! microseconds, or one more than the last, whichever is larger. So it goes on growing when the data is
+//! lost, unless the server's clock is then behind the last fence.
+//!
+//! A lock that is held alone is a string; one that is shared, or of which there are permits, is a sorted
+//! set of tokens by the ends of their leases. Other libraries that take locks by `SET key value NX` are
+//! excluded by both, and exclude both.
+//!
+//! Who waits is told by the server (`CLIENT TRACKING`, Redis 6 and later) as soon as a key changes,
+//! whoever changes it, through one connection for all waiters of the process. Older servers, and proxies
+//! that hide this, are served by a channel to which each release is published ([`Wake::Channel`]). Either
+//! way a waiter looks again after [`recheck`](tenure_core::Settings::recheck) at the latest.
+//!
+//! # What it guarantees
+//!
+//! *Exclusive* as long as the server keeps what it answered: one server that does not crash, or crashes
+//! with `appendonly yes` and `appendfsync always`. *Fence-only* otherwise: a server that forgets, a
+//! fail-over to a replica that had not yet heard, an evicted key or a clock that jumps ahead by the length
+//! of a lease can grant a lock twice, and then only a comparison of fences at the resource keeps the first
+//! holder's writes out. [`diagnose`](tenure_core::Backend::diagnose) and `tenure status` tell which of
+//! these can happen on the server as it is set up.
+//!
+//! # What to know
+//!
+//! * A request takes at most the builder's time limits, 2 s each by default; then it is `Unavailable` and
+//!   its connection is thrown away, so that no late answer is taken for another's. Connections that died
+//!   with a restarted server are found out and replaced without an error.
+//! * The user needs `EVAL`, `EVALSHA`, `CLIENT`, `SUBSCRIBE`, `INFO` and `SCAN`, and all keys that begin
+//!   with the settings' prefix or with `~`.
+//! * A name that others use as a key of another kind counts as held.
+//! * Locks have a lease; there are no [session](tenure_core::SessionLocks) locks.
 
 #![forbid(unsafe_code)]
 
