@@ -139,12 +139,21 @@ impl Site {
     /// Says that the lock with this key may be free. Cheap and harmless when it is not, or when
     /// nobody waits.
     pub fn notify(&self, key: &str) {
+        self.tell_first(key, Line::notify_first);
+    }
+
+    /// Says that this process has released the lock with this key.
+    pub(crate) fn released(&self, key: &str) {
+        self.tell_first(key, Line::release_to_first);
+    }
+
+    fn tell_first(&self, key: &str, tell: impl FnOnce(&Line)) {
         // What this process itself holds is not free; its own release will tell.
         if self.0.waiting.load(Ordering::SeqCst) > 0
             && self.holding(key).is_none()
-            && let Some(line) = lock(&self.0.lines).get_mut(key)
+            && let Some(line) = lock(&self.0.lines).get(key)
         {
-            line.notify_first();
+            tell(line);
         }
     }
 

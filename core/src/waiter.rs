@@ -30,6 +30,8 @@ pub(crate) struct News {
     pub(crate) promoted: Option<Promotion>,
     /// The lock may be free.
     pub(crate) notified: bool,
+    /// This very process released it.
+    pub(crate) released: bool,
     /// The first in line gave up on a store that does not answer; in its words.
     pub(crate) failed: Option<Arc<str>>,
 }
@@ -72,6 +74,10 @@ impl Waiter {
 
     pub(crate) fn notify(&self) {
         self.tell(|news| news.notified = true);
+    }
+
+    pub(crate) fn release(&self) {
+        self.tell(|news| news.released = true);
     }
 
     pub(crate) fn promote(&self, promotion: Promotion) {

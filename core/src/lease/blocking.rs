@@ -98,7 +98,7 @@ impl<B: Handle> Port for Blocking<B> {
                 pause = longer(pause);
                 return Some(pause);
             }
-            lease.site().notify(lease.claim.key());
+            lease.site().released(lease.claim.key());
             None
         });
     }
@@ -107,7 +107,7 @@ impl<B: Handle> Port for Blocking<B> {
         let keep = lease.keep();
         lease.lose(Cause::Released);
         let answer = lease.release(keep);
-        lease.site().notify(lease.claim.key());
+        lease.site().released(lease.claim.key());
         answer.map_err(|error| lease.error(error))
     }
 

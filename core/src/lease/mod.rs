@@ -251,7 +251,7 @@ impl<P: Port> Lease<P> {
 
     /// What the store's answer to a release means for the holder.
     fn finish_end(self: &Arc<Self>, end: End, answer: Result<()>) -> Result<()> {
-        self.site().notify(self.claim.key());
+        self.site().released(self.claim.key());
         match (end.lost, answer) {
             (Some(cause), _) => Err(self.error(Error::lost(cause))),
             (None, Err(error)) if error.is_unavailable() => {

@@ -58,7 +58,7 @@ impl<B: AsyncHandle> Lease<Polled<B>> {
             pause = longer(pause);
             Alarm::new(self.site()).sleep_until(self.site().now() + pause).await;
         }
-        self.site().notify(self.claim.key());
+        self.site().released(self.claim.key());
     }
 }
 
@@ -150,7 +150,7 @@ impl<B: AsyncHandle> Port for Polled<B> {
             let leaving = Leaving { lease: &lease, keep: Some(keep) };
             let answer = lease.release(keep).await;
             leaving.answered();
-            lease.site().notify(lease.claim.key());
+            lease.site().released(lease.claim.key());
             answer.map_err(|error| lease.error(error))
         })
     }
