@@ -11,6 +11,7 @@ use nix::sys::stat::fstat;
 use tenure_core::{Error, Moment, Result};
 
 use crate::ofd::{self, Kind, Range};
+use crate::queue::Queue;
 use crate::record::{HEADER, KEY, LABEL, Parsed, Process, REASON, Record, sum};
 use crate::task;
 
@@ -31,6 +32,7 @@ pub(crate) struct Entry {
     gate: Mutex<()>,
     alive: Mutex<Vec<Alive>>,
     retired: AtomicBool,
+    pub(crate) queue: Queue,
 }
 
 #[derive(Debug)]
@@ -53,6 +55,7 @@ impl Entry {
             gate: Mutex::default(),
             alive: Mutex::default(),
             retired: AtomicBool::new(false),
+            queue: Queue::default(),
         }
     }
 

@@ -35,9 +35,19 @@ impl Range {
     /// All alive bytes.
     pub(crate) const ALIVE: Self = Self { start: ALIVE, len: 0 };
 
-    /// The byte that every process locks for reading while it waits for the lock: not of any use to
-    /// itself, but seen by a process that takes the lock again and again.
-    pub(crate) const AWAITED: Self = Self { start: 1 << 39, len: 1 };
+    /// All tickets.
+    pub(crate) const AWAITED: Self = Self::tickets(0, ALIVE - AWAITED);
+
+    /// The byte that a process locks for reading while it waits for the lock, for others to see; which
+    /// one it is says since when.
+    pub(crate) fn ticket(number: u64) -> Self {
+        let number = (number & TICKETS).cast_signed();
+        Self::tickets(number, number + 1)
+    }
+
+    const fn tickets(first: libc::off_t, end: libc::off_t) -> Self {
+        Self { start: AWAITED + first, len: end - first }
+    }
 
     /// The alive byte of one grant.
     ///
@@ -49,7 +59,11 @@ impl Range {
     }
 }
 
+const AWAITED: libc::off_t = 1 << 39;
 const ALIVE: libc::off_t = 1 << 40;
+
+/// Tickets begin anew after so many grants of one name, which merely makes one round less fair.
+const TICKETS: u64 = (1 << 39) - 1;
 
 /// Locks a range, or says that another description has it.
 pub(crate) fn try_lock(file: &File, kind: Kind, range: Range) -> io::Result<bool> {
@@ -68,9 +82,39 @@ pub(crate) fn unlock(file: &File, range: Range) {
 
 /// Whether another description has a lock in a range. Its own are not seen.
 pub(crate) fn is_locked(file: &File, range: Range) -> io::Result<bool> {
+    Ok(find(file, range)?.is_some())
+}
+
+/// The lowest ticket from `first` on and below `end` that another description has.
+pub(crate) fn lowest_ticket(file: &File, first: u64, end: u64) -> io::Result<Option<u64>> {
+    let (first, mut end) = ((first & TICKETS).cast_signed(), (end & TICKETS).cast_signed());
+    let mut lowest = None;
+    // Whichever the kernel comes upon first; there may be lower ones.
+    while first < end
+        && let Some(found) = find(file, Range::tickets(first, end))?
+    {
+        end = (found.l_start - AWAITED).max(first);
+        lowest = Some(end.cast_unsigned());
+    }
+    Ok(lowest)
+}
+
+/// The first number from `least` on that is above every ticket of another description.
+pub(crate) fn next_ticket(file: &File, least: u64) -> io::Result<u64> {
+    let mut next = (least & TICKETS).cast_signed();
+    while next < ALIVE - AWAITED
+        && let Some(found) = find(file, Range::tickets(next, ALIVE - AWAITED))?
+    {
+        next = (found.l_start - AWAITED + found.l_len).max(next + 1);
+    }
+    Ok(next.cast_unsigned())
+}
+
+/// A lock of another description in a range, not always the first one.
+fn find(file: &File, range: Range) -> io::Result<Option<libc::flock>> {
     let mut found = describe(Kind::Write, range);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut found))?;
-    Ok(found.l_type != Kind::None as libc::c_short)
+    Ok((found.l_type != Kind::None as libc::c_short).then_some(found))
 }
 
 fn describe(kind: Kind, range: Range) -> libc::flock {
