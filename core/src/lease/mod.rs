@@ -418,7 +418,7 @@ const LATER: Duration = Duration::from_secs(30);
 const LATER_PAUSE: Duration = Duration::from_millis(50);
 
 fn longer(pause: Duration) -> Duration {
-    (pause * 2).min(Duration::from_secs(2))
+    (pause * 2).min(Duration::from_millis(500))
 }
 
 /// A request that changes the lifetime, from its sending to its answer.
