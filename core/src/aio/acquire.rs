@@ -34,7 +34,10 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
             let claim = self.claim(Owner::random(), place)?;
             let mut underway = Underway::new(self, &claim);
             match ask(self, &claim, &mut underway.doubt).await? {
-                Answer::Held(held) => Ok(held),
+                Answer::Granted { granted, sent } => {
+                    drop(underway);
+                    self.begin(claim, granted, sent)
+                }
                 Answer::Denied(denied) => Err(self.error(Error::contended(denied))),
             }
         }
@@ -151,7 +154,7 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
             let claim = self.claim(owner, place)?;
             let sent = self.site().now();
             let granted = self.data.backend.restore(&claim).await.map_err(|error| self.error(error))?;
-            self.begin(&claim, granted, Some(sent))
+            self.begin(claim, granted, Some(sent))
         }
     }
 
@@ -172,7 +175,10 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
         let mut denied = None;
         if alone && !rest {
             match ask(self, &claim, &mut underway.doubt).await {
-                Ok(Answer::Held(held)) => return Ok(held),
+                Ok(Answer::Granted { granted, sent }) => {
+                    drop(underway);
+                    return self.begin(claim, granted, sent);
+                }
                 Ok(Answer::Denied(answer)) => denied = Some(answer),
                 Err(error) if error.is_quarantined() => {}
                 Err(error) => return Err(error),
@@ -183,13 +189,12 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
 
     fn begin(
         &self,
-        claim: &Claim,
+        claim: Claim,
         granted: Granted<B::Grant>,
         sent: Option<Moment>,
     ) -> Result<Lock<B, Held<R>>> {
         let port = Polled(self.data.backend.clone());
-        let held =
-            Lock::<B, Held<R>> { data: Data(Guard::new(Lease::begin(port, claim.clone(), granted, sent))) };
+        let held = Lock::<B, Held<R>> { data: Data(Guard::new(Lease::begin(port, claim, granted, sent))) };
         match held.data.0.lease().has_ended() {
             true => Err(self.error(Error::granted_too_late())),
             false => Ok(held),
@@ -197,8 +202,8 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
     }
 }
 
-enum Answer<B: AsyncHandle, R: Rule> {
-    Held(Lock<B, Held<R>>),
+enum Answer<G> {
+    Granted { granted: Granted<G>, sent: Option<Moment> },
     Denied(Denied),
 }
 
@@ -238,19 +243,28 @@ impl<'l, B: AsyncHandle, R: Rule> Underway<'l, B, R> {
         let mut alarm = Alarm::new(site);
         loop {
             match next(wait, &mut alarm).await {
-                Turn::Ask => match ask(lock, claim, doubt).await {
-                    Ok(Answer::Held(held)) => {
-                        wait.won(held.data.0.remaining());
-                        self.wait = None;
-                        return Ok(held);
-                    }
-                    Ok(Answer::Denied(denied)) => wait.denied(site.now(), denied),
-                    Err(error) => {
-                        if let Err(error) = wait.failed(site.now(), error) {
-                            return self.give_up(error);
+                Turn::Ask => {
+                    let begun = match ask(lock, claim, doubt).await {
+                        Ok(Answer::Granted { granted, sent }) => lock.begin(claim.clone(), granted, sent),
+                        Ok(Answer::Denied(denied)) => {
+                            wait.denied(site.now(), denied);
+                            continue;
+                        }
+                        Err(error) => Err(error),
+                    };
+                    match begun {
+                        Ok(held) => {
+                            wait.won(held.data.0.remaining());
+                            self.wait = None;
+                            return Ok(held);
+                        }
+                        Err(error) => {
+                            if let Err(error) = wait.failed(site.now(), error) {
+                                return self.give_up(error);
+                            }
                         }
                     }
-                },
+                }
                 Turn::Watch => {
                     let before = std::mem::replace(doubt, true);
                     let watch = backend.watch(claim).await;
@@ -272,7 +286,7 @@ impl<'l, B: AsyncHandle, R: Rule> Underway<'l, B, R> {
     fn take(&mut self, granted: Granted<AnyGrant>) -> Result<Lock<B, Held<R>>> {
         let Granted { grant, fence, lease, since } = granted;
         let grant = grant.take().expect("a store delivers grants of its own type");
-        let held = self.lock.begin(self.claim, Granted { grant, fence, lease, since }, since)?;
+        let held = self.lock.begin(self.claim.clone(), Granted { grant, fence, lease, since }, since)?;
         if let Some(mut wait) = self.wait.take() {
             wait.won(lease);
         }
@@ -305,13 +319,13 @@ async fn ask<B: AsyncHandle, R: Rule>(
     lock: &Lock<B, Unlocked<R>>,
     claim: &Claim,
     doubt: &mut bool,
-) -> Result<Answer<B, R>> {
+) -> Result<Answer<B::Grant>> {
     let before = std::mem::replace(doubt, true);
     let sent = lock.sent();
     match lock.data.backend.try_acquire(claim).await {
         Ok(Attempt::Granted(granted)) => {
             *doubt = false;
-            lock.begin(claim, granted, sent).map(Answer::Held)
+            Ok(Answer::Granted { granted, sent })
         }
         Ok(Attempt::Denied(denied)) => {
             *doubt = before;
