@@ -69,6 +69,8 @@ mod inspect;
 #[cfg(target_os = "linux")]
 mod ofd;
 #[cfg(target_os = "linux")]
+mod pace;
+#[cfg(target_os = "linux")]
 mod queue;
 #[cfg(target_os = "linux")]
 mod record;
