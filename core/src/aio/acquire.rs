@@ -11,7 +11,9 @@ use crate::held::Guard;
 use crate::lease::Lease;
 use crate::port::Polled;
 use crate::wait::{Turn, Wait};
-use crate::{Attempt, Claim, Denied, Error, Granted, Held, Moment, Owner, Ran, Result, Rule, Unlocked};
+use crate::{
+    Attempt, Claim, Denied, Error, Granted, Held, Moment, Owner, Ran, Result, Rule, Unlocked, Watch,
+};
 
 /// Acquiring.
 impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
@@ -32,10 +34,10 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
         let place = Location::caller();
         async move {
             let claim = self.claim(Owner::random(), place)?;
-            let mut underway = Underway::new(self, &claim);
-            match ask(self, &claim, &mut underway.doubt).await? {
+            let mut asking = Asking::new(self, &claim);
+            match asking.ask().await? {
                 Answer::Granted { granted, sent } => {
-                    drop(underway);
+                    drop(asking);
                     self.begin(claim, granted, sent)
                 }
                 Answer::Denied(denied) => Err(self.error(Error::contended(denied))),
@@ -170,13 +172,13 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
         // Whoever comes again and again lets those go first who are woken only now.
         let rest =
             alone && !site.is_direct() && site.asks_alone(claim.key()) && backend.is_awaited(&claim).await;
-        let mut underway = Underway::new(self, &claim);
+        let mut asking = Asking::new(self, &claim);
         // Without a line, the first answer is all that most acquisitions need.
         let mut denied = None;
         if alone && !rest {
-            match ask(self, &claim, &mut underway.doubt).await {
+            match asking.ask().await {
                 Ok(Answer::Granted { granted, sent }) => {
-                    drop(underway);
+                    drop(asking);
                     return self.begin(claim, granted, sent);
                 }
                 Ok(Answer::Denied(answer)) => denied = Some(answer),
@@ -184,7 +186,7 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
                 Err(error) => return Err(error),
             }
         }
-        underway.wait(until, denied, rest).await
+        Waiting { asking, wait: None }.on(until, denied, rest).await
     }
 
     fn begin(
@@ -207,31 +209,76 @@ enum Answer<G> {
     Denied(Denied),
 }
 
-/// An acquisition under way: the guard that exists before anything is sent. Dropped before it has led
-/// to a held lock, it takes back whatever the store may keep for its claim.
-struct Underway<'l, B: AsyncHandle, R: Rule> {
+/// A claim for which the store is asked: the guard that exists before anything is sent. Dropped in doubt,
+/// it takes back whatever the store may keep for the claim.
+struct Asking<'l, B: AsyncHandle, R: Rule> {
     lock: &'l Lock<B, Unlocked<R>>,
     claim: &'l Claim,
-    wait: Option<Wait<'l>>,
     /// Whether the store may have granted something of which no answer came.
     doubt: bool,
 }
 
-impl<'l, B: AsyncHandle, R: Rule> Underway<'l, B, R> {
+impl<'l, B: AsyncHandle, R: Rule> Asking<'l, B, R> {
     fn new(lock: &'l Lock<B, Unlocked<R>>, claim: &'l Claim) -> Self {
-        Self { lock, claim, wait: None, doubt: false }
+        Self { lock, claim, doubt: false }
     }
 
+    /// Asks the store once.
+    async fn ask(&mut self) -> Result<Answer<B::Grant>> {
+        let before = std::mem::replace(&mut self.doubt, true);
+        let sent = self.lock.sent();
+        match self.lock.data.backend.try_acquire(self.claim).await {
+            Ok(Attempt::Granted(granted)) => {
+                self.doubt = false;
+                Ok(Answer::Granted { granted, sent })
+            }
+            Ok(Attempt::Denied(denied)) => {
+                self.doubt = before;
+                Ok(Answer::Denied(denied))
+            }
+            Err(error) => {
+                self.doubt = before || !error.is_settled();
+                Err(self.lock.error(error))
+            }
+        }
+    }
+
+    /// Has the store promise to tell when the lock may be free.
+    async fn watch(&mut self) -> Result<Watch> {
+        let before = std::mem::replace(&mut self.doubt, true);
+        let watch = self.lock.data.backend.watch(self.claim).await;
+        self.doubt = before;
+        watch
+    }
+}
+
+impl<B: AsyncHandle, R: Rule> Drop for Asking<'_, B, R> {
+    fn drop(&mut self) {
+        if self.doubt {
+            abandon(&self.lock.data.backend, self.claim);
+        }
+    }
+}
+
+/// A claim that waits. Dropped before it has led to a held lock, it leaves the line, and what was
+/// delivered goes back.
+struct Waiting<'l, B: AsyncHandle, R: Rule> {
+    wait: Option<Wait<'l>>,
+    asking: Asking<'l, B, R>,
+}
+
+impl<B: AsyncHandle, R: Rule> Waiting<'_, B, R> {
     /// Waits, after a first denial or in a line.
-    async fn wait(
+    async fn on(
         mut self,
         until: Option<Moment>,
         denied: Option<Denied>,
         rest: bool,
     ) -> Result<Lock<B, Held<R>>> {
-        let began = self.lock.site().now();
-        let Self { lock, claim, wait, doubt } = &mut self;
-        let (site, backend) = (lock.site(), &lock.data.backend);
+        let Self { wait, asking } = &mut self;
+        let (lock, claim) = (asking.lock, asking.claim);
+        let site = lock.site();
+        let began = site.now();
         let wait = wait.insert(Wait::new(site, claim, began, until));
         if let Some(denied) = denied {
             wait.denied(began, denied);
@@ -244,7 +291,7 @@ impl<'l, B: AsyncHandle, R: Rule> Underway<'l, B, R> {
         loop {
             match next(wait, &mut alarm).await {
                 Turn::Ask => {
-                    let begun = match ask(lock, claim, doubt).await {
+                    let begun = match asking.ask().await {
                         Ok(Answer::Granted { granted, sent }) => lock.begin(claim.clone(), granted, sent),
                         Ok(Answer::Denied(denied)) => {
                             wait.denied(site.now(), denied);
@@ -266,9 +313,7 @@ impl<'l, B: AsyncHandle, R: Rule> Underway<'l, B, R> {
                     }
                 }
                 Turn::Watch => {
-                    let before = std::mem::replace(doubt, true);
-                    let watch = backend.watch(claim).await;
-                    *doubt = before;
+                    let watch = asking.watch().await;
                     wait.watching(site.now(), watch);
                 }
                 Turn::Given(granted) => return self.take(granted),
@@ -286,55 +331,35 @@ impl<'l, B: AsyncHandle, R: Rule> Underway<'l, B, R> {
     fn take(&mut self, granted: Granted<AnyGrant>) -> Result<Lock<B, Held<R>>> {
         let Granted { grant, fence, lease, since } = granted;
         let grant = grant.take().expect("a store delivers grants of its own type");
-        let held = self.lock.begin(self.claim.clone(), Granted { grant, fence, lease, since }, since)?;
+        let (lock, claim) = (self.asking.lock, self.asking.claim);
+        let held = lock.begin(claim.clone(), Granted { grant, fence, lease, since }, since)?;
         if let Some(mut wait) = self.wait.take() {
             wait.won(lease);
         }
-        self.doubt = false;
+        self.asking.doubt = false;
         Ok(held)
     }
 
     /// Leaves the line, unless the lock was delivered at the last moment.
     fn give_up(&mut self, error: Error) -> Result<Lock<B, Held<R>>> {
-        let (given, leftover) = self.wait.take().map(|mut wait| wait.give_up()).unwrap_or_default();
-        self.doubt |= leftover;
-        match given {
+        match self.leave() {
             Some(granted) => self.take(granted),
-            None => Err(self.lock.error(error)),
+            None => Err(self.asking.lock.error(error)),
         }
+    }
+
+    /// Ends the wait; returns what was delivered.
+    fn leave(&mut self) -> Option<Granted<AnyGrant>> {
+        let (given, leftover) = self.wait.as_mut().map(Wait::give_up).unwrap_or_default();
+        self.wait = None;
+        self.asking.doubt |= leftover;
+        given
     }
 }
 
-impl<B: AsyncHandle, R: Rule> Drop for Underway<'_, B, R> {
+impl<B: AsyncHandle, R: Rule> Drop for Waiting<'_, B, R> {
     fn drop(&mut self) {
-        let (given, leftover) = self.wait.take().map(|mut wait| wait.give_up()).unwrap_or_default();
-        if given.is_some() || leftover || self.doubt {
-            abandon(&self.lock.data.backend, self.claim);
-        }
-    }
-}
-
-/// Asks the store once. As long as no answer has come, `doubt` says that the store may have granted.
-async fn ask<B: AsyncHandle, R: Rule>(
-    lock: &Lock<B, Unlocked<R>>,
-    claim: &Claim,
-    doubt: &mut bool,
-) -> Result<Answer<B::Grant>> {
-    let before = std::mem::replace(doubt, true);
-    let sent = lock.sent();
-    match lock.data.backend.try_acquire(claim).await {
-        Ok(Attempt::Granted(granted)) => {
-            *doubt = false;
-            Ok(Answer::Granted { granted, sent })
-        }
-        Ok(Attempt::Denied(denied)) => {
-            *doubt = before;
-            Ok(Answer::Denied(denied))
-        }
-        Err(error) => {
-            *doubt = before || !error.is_settled();
-            Err(lock.error(error))
-        }
+        self.asking.doubt |= self.leave().is_some();
     }
 }
 
