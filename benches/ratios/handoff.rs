@@ -71,14 +71,14 @@ impl HandOffs {
         let mut measured = Self::default();
         for _ in 0..SPELLS {
             measured.threads.extend(locks(&ours, &theirs, parked, cpus));
-            measured
-                .awaited
-                .extend(polled_locks(&our_task, parked, cpus, || aio::block_on(got(&their_task))));
-            measured
-                .tokio
-                .extend(polled_locks(&our_task, parked, cpus, || runtime.block_on(got(&their_task))));
-            // Two tasks have but one thread, which has but one cpu.
-            measured.tasks.extend(tasks(&our_task, &their_task, parked));
+            let here = || aio::block_on(got(&their_task));
+            measured.awaited.extend(polled_locks(&our_task, parked, cpus, here));
+            let under_tokio = || runtime.block_on(got(&their_task));
+            measured.tokio.extend(polled_locks(&our_task, parked, cpus, under_tokio));
+            // One thread has but one cpu.
+            if cpus[0] == cpus[1] {
+                measured.tasks.extend(tasks(&our_task, &their_task, parked));
+            }
         }
         measured
     }
@@ -89,7 +89,10 @@ impl HandOffs {
         let over = "from thread to thread in blocking code";
         report(format!("{what} hand-off, awaited"), over, ratio(&self.awaited), Some(1.3));
         report(format!("{what} hand-off to a task of tokio"), over, ratio(&self.tokio), Some(1.3));
-        report(format!("{what} hand-off from task to task of a thread"), over, ratio(&self.tasks), Some(1.3));
+        if !self.tasks.is_empty() {
+            let what = format!("{what} hand-off from task to task of a thread");
+            report(what, over, ratio(&self.tasks), Some(1.3));
+        }
     }
 }
 
