@@ -39,6 +39,7 @@ mod lease;
 mod line;
 mod lock;
 mod name;
+pub mod observe;
 mod options;
 mod owner;
 mod policy;
