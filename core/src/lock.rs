@@ -1,7 +1,7 @@
 //! A lock that is not held: its options, and the ways to get it.
 
 use std::fmt;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,6 +114,10 @@ impl<B: Handle> Lock<B> {
 }
 
 lock_options!(Lock, Handle);
+
+// What a panic interrupts is the store's answer; nothing in here is left half done.
+impl<B: Handle, S: State> UnwindSafe for Lock<B, S> {}
+impl<B: Handle, S: State> RefUnwindSafe for Lock<B, S> {}
 
 /// Acquiring.
 impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
