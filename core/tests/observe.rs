@@ -5,9 +5,9 @@
 #[allow(unreachable_pub, reason = "modules of one test")]
 mod observe {
     pub mod scenes;
-    pub mod store;
     mod tables;
     pub mod watch;
+    pub mod ways;
 }
 
 use std::future::Future;
@@ -15,9 +15,10 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use observe::scenes::{self, Scene, seconds, seen};
-use observe::store::{LABEL, Lock, WAYS, Way};
 use observe::watch::{Meters, Spans, Told, watched};
+use observe::ways::{Lock, WAYS, Way};
 use tenure_core::aio;
+use tenure_core::testing::Scripted;
 use tracing::Level;
 
 fn whats(events: &[Told]) -> Vec<&str> {
@@ -43,7 +44,7 @@ fn a_lock_that_is_taken_and_released_is_told_below_info_with_its_times() {
         let (granted, released) = (&events[0], &events[1]);
         for told in [granted, released] {
             assert!(told.level > Level::INFO);
-            assert_eq!((told.text("store"), told.text("lock"), told.text("fence")), (LABEL, "a", "1"));
+            assert_eq!((told.text("store"), told.text("lock"), told.text("fence")), ("test:", "a", "1"));
         }
         assert_eq!((granted.number("waited"), granted.number("attempts")), (0.0, 1.0));
         assert_eq!(released.number("held"), 3.0);
@@ -52,7 +53,7 @@ fn a_lock_that_is_taken_and_released_is_told_below_info_with_its_times() {
         assert_eq!(meters.histogram("tenure_hold_seconds", None), [3.0]);
         assert_eq!(meters.counter("tenure_releases_total", outcome("released")), 1);
         assert_eq!(meters.counter("tenure_contentions_total", None), 0);
-        assert!(meters.0.iter().all(|meter| meter.labels.get("store").is_some_and(|store| store == LABEL)));
+        assert!(meters.0.iter().all(|meter| meter.labels.get("store").is_some_and(|store| store == "test:")));
     }
 }
 
@@ -61,7 +62,7 @@ fn a_lock_that_another_has_is_told_once_with_what_stands_in_the_way() {
     for way in WAYS {
         let (events, meters) = seen(scenes::taken_by_another, way);
         assert_eq!(whats(&events), ["lock contended"]);
-        assert_eq!((events[0].number("holder"), events[0].number("remaining")), (7.0, 5.0));
+        assert_eq!((events[0].number("holder"), events[0].number("remaining")), (1.0, 5.0));
         assert_eq!(meters.counter("tenure_contentions_total", None), 1);
         assert_eq!(meters.counter("tenure_acquisitions_total", outcome("contended")), 1);
     }
@@ -73,10 +74,9 @@ fn a_wait_is_contended_once_and_its_time_and_attempts_are_told() {
         let (events, meters) = seen(scenes::waited_for, way);
         assert_eq!(whats(&events), ["lock contended", "lock granted", "lock released"]);
         let granted = &events[1];
-        assert!((0.5..0.7).contains(&granted.number("waited")), "{granted:?}");
-        // At first, after the store was asked to notify, and then every 100 ms.
-        assert!((4.0..10.0).contains(&granted.number("attempts")), "{granted:?}");
-        assert_eq!(granted.number("fence"), 8.0);
+        assert!((0.5..0.51).contains(&granted.number("waited")), "{granted:?}");
+        // At first, after the store had promised to notify, and when the other's lease was over.
+        assert_eq!((granted.number("attempts"), granted.number("fence")), (3.0, 2.0));
         assert_eq!(meters.counter("tenure_contentions_total", None), 1);
         let waits = meters.histogram("tenure_wait_seconds", outcome("granted"));
         assert!(waits.len() == 1 && waits[0] >= 0.5, "{waits:?}");
@@ -103,7 +103,7 @@ fn every_error_of_an_acquisition_has_its_outcome() {
         let (events, _) = seen(scenes::not_free_in_time, way);
         assert!((0.25..0.3).contains(&find(&events, "lock timed out").number("waited")));
         let (events, _) = seen(scenes::unanswered, way);
-        assert!(find(&events, "lock unavailable").text("error").contains("no answer"));
+        assert!(find(&events, "lock unavailable").text("error").contains("the store is down"));
     }
 }
 
@@ -111,7 +111,7 @@ fn every_error_of_an_acquisition_has_its_outcome() {
 fn a_waiter_tells_of_a_store_that_does_not_answer_and_of_a_quarantine_once() {
     for way in WAYS {
         let (events, _) = seen(scenes::unanswered_while_waiting, way);
-        assert!(find(&events, "attempt unanswered").text("error").contains("no answer"));
+        assert!(find(&events, "attempt unanswered").text("error").contains("the store is down"));
         find(&events, "lock granted");
         let (events, meters) = seen(scenes::waited_out, way);
         assert_eq!(whats(&events), ["lock quarantined", "lock granted", "lock released"]);
@@ -127,7 +127,7 @@ fn a_process_that_waits_for_itself_is_warned_with_both_places() {
         let warned = find(&events, "waiting for a lock that this very process holds");
         assert_eq!(warned.level, Level::WARN);
         for place in ["held_at", "waiting_at"] {
-            assert!(warned.text(place).contains("store.rs:"), "{warned:?}");
+            assert!(warned.text(place).contains("ways.rs:"), "{warned:?}");
         }
     }
 }
@@ -147,7 +147,7 @@ fn renewals_are_told_and_counted_whoever_asks_for_them() {
         let (events, meters) = seen(scenes::renewal_unanswered, way);
         let unanswered = find(&events, "renewal unanswered");
         assert_eq!((unanswered.level, unanswered.number("remaining")), (Level::WARN, 29.698));
-        assert!(unanswered.text("error").contains("no answer"));
+        assert!(unanswered.text("error").contains("the store is down"));
         assert_eq!(meters.counter("tenure_renewals_total", outcome("unanswered")), 1);
     }
 }
@@ -156,7 +156,7 @@ fn renewals_are_told_and_counted_whoever_asks_for_them() {
 fn a_loss_is_told_once_with_its_cause_however_it_is_noticed() {
     for way in WAYS {
         for (scene, cause, held) in [
-            (scenes::forgotten as Scene, "superseded", 2.0),
+            (scenes::superseded as Scene, "superseded", 2.0),
             (scenes::forced, "forced", 0.0),
             (scenes::revoked, "released", 0.0),
             (scenes::expired, "expired", 29.698),
@@ -170,7 +170,7 @@ fn a_loss_is_told_once_with_its_cause_however_it_is_noticed() {
             assert_eq!(meters.counter("tenure_losses_total", Some(("cause", cause))), 1);
             assert!(meters.histogram("tenure_hold_seconds", None).contains(&lost.number("held")));
         }
-        let (_, meters) = seen(scenes::forgotten, way);
+        let (_, meters) = seen(scenes::superseded, way);
         assert_eq!(meters.counter("tenure_renewals_total", outcome("lost")), 1);
         let (_, meters) = seen(scenes::lost_at_its_release, way);
         assert_eq!(meters.counter("tenure_releases_total", outcome("lost")), 1);
@@ -183,7 +183,7 @@ fn a_release_that_goes_unanswered_is_told_until_it_is_answered() {
         let (events, meters) = seen(scenes::release_unanswered, way);
         let unanswered: Vec<_> = events.iter().filter(|told| told.what == "release unanswered").collect();
         assert!(unanswered.len() == 2 && unanswered.iter().all(|told| told.level == Level::WARN));
-        assert!(unanswered[0].text("error").contains("no answer"));
+        assert!(unanswered[0].text("error").contains("the store is down"));
         assert_eq!(find(&events, "lock released").number("held"), 2.0);
         assert_eq!(meters.histogram("tenure_hold_seconds", None), [2.0]);
         assert_eq!(meters.counter("tenure_releases_total", outcome("unanswered")), 2);
@@ -209,7 +209,7 @@ fn what_is_left_and_what_is_broken_is_told() {
 fn the_gauges_count_who_waits_and_who_holds_now_and_end_where_they_began() {
     for way in WAYS {
         watched(|_, meters| {
-            let store = scenes::store();
+            let store = Scripted::new();
             let held = Lock::new(&store, way, "a").acquire().unwrap();
             assert_eq!(Meters::look(meters).gauge("tenure_held"), 1.0);
             held.release().unwrap();
@@ -221,8 +221,8 @@ fn the_gauges_count_who_waits_and_who_holds_now_and_end_where_they_began() {
         }
     }
     watched(|_, meters| {
-        let store = scenes::store();
-        store.occupy("a", 7, seconds(60.0));
+        let store = Scripted::new();
+        store.taken_for("a", seconds(60.0));
         let lock = aio::Lock::new(&store, "a");
         let mut waiting = pin!(lock.acquire());
         assert!(poll(waiting.as_mut()).is_pending());
@@ -233,7 +233,7 @@ fn the_gauges_count_who_waits_and_who_holds_now_and_end_where_they_began() {
 #[test]
 fn a_lock_from_before_the_recorder_does_not_count_down() {
     for way in WAYS {
-        let store = scenes::store();
+        let store = Scripted::new();
         let held = Lock::new(&store, way, "a").acquire().unwrap();
         let (_, _, meters) = watched(|_, _| held.release().unwrap());
         assert_eq!(meters.counter("tenure_releases_total", outcome("released")), 1);
@@ -245,15 +245,15 @@ fn a_lock_from_before_the_recorder_does_not_count_down() {
 fn an_acquisition_is_a_span_that_tells_its_outcome_and_has_its_events_inside() {
     for way in WAYS {
         for (scene, outcome, fence) in [
-            (scenes::waited_for as Scene, "granted", Some("8")),
+            (scenes::waited_for as Scene, "granted", Some("2")),
             (scenes::taken_by_another, "contended", None),
             (scenes::not_free_in_time, "timed_out", None),
             (scenes::abandoned, "abandoned", None),
         ] {
-            let ((), spans, _) = watched(|_, _| scene(&scenes::store(), way));
+            let ((), spans, _) = watched(|_, _| scene(&Scripted::new(), way));
             let [span] = &spans.spans()[..] else { panic!("not one span: {:?}", spans.spans()) };
             assert_eq!((span.what.as_str(), span.level), ("acquire", Level::DEBUG));
-            assert_eq!((span.text("store"), span.text("lock")), (LABEL, "a"));
+            assert_eq!((span.text("store"), span.text("lock")), ("test:", "a"));
             assert_eq!(span.text("outcome"), outcome);
             assert_eq!(span.fields.get("fence").map(String::as_str), fence);
             assert!(span.text("place").contains(".rs:"), "{span:?}");
@@ -267,8 +267,8 @@ fn an_acquisition_is_a_span_that_tells_its_outcome_and_has_its_events_inside() {
 #[test]
 fn a_span_is_not_entered_while_its_task_sleeps() {
     watched(|spans, _| {
-        let store = scenes::store();
-        store.occupy("a", 7, seconds(60.0));
+        let store = Scripted::new();
+        store.taken_for("a", seconds(60.0));
         let lock = aio::Lock::new(&store, "a");
         let mut waiting = pin!(lock.acquire());
         assert!(poll(waiting.as_mut()).is_pending());
@@ -282,7 +282,7 @@ fn neither_the_owner_token_nor_a_name_of_any_length_is_told() {
     let name = "\u{e9}".repeat(5000);
     for way in WAYS {
         let (owner, spans, meters) = watched(|_, _| {
-            let held = Lock::new(&scenes::store(), way, &name).acquire().unwrap();
+            let held = Lock::new(&Scripted::new(), way, &name).acquire().unwrap();
             let owner = held.owner().to_string();
             held.release().unwrap();
             owner

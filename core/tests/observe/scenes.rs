@@ -5,15 +5,16 @@ use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use tenure_core::{Backend, Breaking, Cause, Error, Fence, Holder, Name, Settings, aio};
+use tenure_core::testing::Scripted;
+use tenure_core::{
+    Attempt, Backend, Breaking, Cause, Claim, Inspect, Name, Owner, Release, Renewal, Result, Site, aio,
+};
 
-use crate::observe::store::{Answer, Lock, Store, Way, silence};
 use crate::observe::watch::{Meters, Told, watched};
+use crate::observe::ways::{Lock, Way};
 
-pub const LEASE: Duration = Duration::from_secs(30);
-
-/// Something that happens to locks.
-pub type Scene = fn(&Store, Way);
+/// Something that happens to the lock `a`.
+pub type Scene = fn(&Scripted, Way);
 
 pub const ALL: &[Scene] = &[
     held_for_three_seconds,
@@ -29,7 +30,7 @@ pub const ALL: &[Scene] = &[
     waited_for_by_its_own_process,
     renewed,
     renewal_unanswered,
-    forgotten,
+    superseded,
     forced,
     revoked,
     expired,
@@ -41,156 +42,183 @@ pub const ALL: &[Scene] = &[
 
 /// What is seen of a scene.
 pub fn seen(scene: Scene, way: Way) -> (Vec<Told>, Meters) {
-    let ((), spans, meters) = watched(|_, _| scene(&store(), way));
+    let ((), spans, meters) = watched(|_, _| scene(&Scripted::new(), way));
     (spans.events(), meters)
 }
 
-pub fn store() -> Store {
-    Store::new(Settings::default().with_lease(LEASE).unwrap())
-}
-
-pub fn seconds(seconds: f64) -> Duration {
-    Duration::from_secs_f64(seconds)
-}
-
-pub fn held_for_three_seconds(store: &Store, way: Way) {
+pub fn held_for_three_seconds(store: &Scripted, way: Way) {
     let held = Lock::new(store, way, "a").acquire().unwrap();
-    store.pass(seconds(3.0));
+    pass(store, 3.0);
     held.release().unwrap();
 }
 
-pub fn taken_by_another(store: &Store, way: Way) {
-    store.occupy("a", 7, seconds(5.0));
+pub fn taken_by_another(store: &Scripted, way: Way) {
+    store.taken_for("a", seconds(5.0));
     assert!(Lock::new(store, way, "a").try_acquire().is_err_and(|error| error.is_contended()));
 }
 
-pub fn waited_for(store: &Store, way: Way) {
-    store.occupy("a", 7, seconds(0.5));
+pub fn waited_for(store: &Scripted, way: Way) {
+    store.taken_for("a", seconds(0.5));
     Lock::new(store, way, "a").acquire().unwrap().release().unwrap();
 }
 
-pub fn not_free_in_time(store: &Store, way: Way) {
-    store.occupy("a", 7, seconds(60.0));
+pub fn not_free_in_time(store: &Scripted, way: Way) {
+    store.taken_for("a", seconds(60.0));
     let error = Lock::new(store, way, "a").acquire_for(seconds(0.25)).err().unwrap();
     assert!(error.is_timed_out());
 }
 
-pub fn unanswered(store: &Store, way: Way) {
-    store.script([silence()]);
+pub fn unanswered(store: &Scripted, way: Way) {
+    store.on_acquire("a", 1).fail();
     assert!(Lock::new(store, way, "a").acquire().is_err_and(|error| error.is_unavailable()));
 }
 
-pub fn unanswered_while_waiting(store: &Store, way: Way) {
-    store.occupy("a", 7, seconds(0.5));
-    store.script([Answer::Well, silence()]);
+pub fn unanswered_while_waiting(store: &Scripted, way: Way) {
+    store.taken_for("a", seconds(0.5));
+    store.on_acquire("a", 2).fail();
     Lock::new(store, way, "a").acquire().unwrap().release().unwrap();
 }
 
-pub fn quarantined(store: &Store, way: Way) {
-    store.script([Answer::Fail(Error::quarantined(seconds(0.2), "forgot everything"))]);
+pub fn quarantined(store: &Scripted, way: Way) {
+    store.on_acquire("a", 1).quarantine(seconds(0.2));
     assert!(Lock::new(store, way, "a").try_acquire().is_err_and(|error| error.is_quarantined()));
 }
 
-pub fn waited_out(store: &Store, way: Way) {
-    let closed = || Answer::Fail(Error::quarantined(seconds(0.2), "forgot everything"));
-    store.script([closed(), closed()]);
+pub fn waited_out(store: &Scripted, way: Way) {
+    store.on_acquire("a", 1..=3).quarantine(seconds(0.2));
     Lock::new(store, way, "a").acquire().unwrap().release().unwrap();
 }
 
-pub fn restored_by_a_stranger(store: &Store, way: Way) {
-    let owner = tenure_core::Owner::random();
-    assert!(Lock::new(store, way, "a").restore(owner).is_err_and(|error| error.is_lost()));
+pub fn restored_by_a_stranger(store: &Scripted, way: Way) {
+    assert!(Lock::new(store, way, "a").restore(Owner::random()).is_err_and(|error| error.is_lost()));
 }
 
 /// A future is dropped, or the store panics.
-pub fn abandoned(store: &Store, way: Way) {
+pub fn abandoned(store: &Scripted, way: Way) {
     match way {
         Way::Polled => {
-            store.occupy("a", 7, seconds(5.0));
+            store.taken_for("a", seconds(5.0));
             let lock = aio::Lock::new(store, "a");
             let mut waiting = pin!(lock.acquire());
             assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         }
         Way::Blocks => {
-            store.script([Answer::Panic]);
-            let lock = Lock::new(store, way, "a");
+            let lock = tenure_core::Lock::new(Panicking(store.clone()), "a");
             assert!(catch_unwind(AssertUnwindSafe(|| lock.try_acquire().is_ok())).is_err());
         }
     }
 }
 
-pub fn waited_for_by_its_own_process(store: &Store, way: Way) {
+pub fn waited_for_by_its_own_process(store: &Scripted, way: Way) {
     let first = Lock::new(store, way, "a").ttl(seconds(0.5)).acquire().unwrap();
     Lock::new(store, way, "a").acquire().unwrap().release().unwrap();
     assert!(first.release().is_err_and(|error| error.cause() == Some(Cause::Expired)));
 }
 
-/// Once by its holder, and once by the engine before a third and a half of the lease has passed.
-pub fn renewed(store: &Store, way: Way) {
+/// Once by its holder, and once by the engine before half of the lease has passed.
+pub fn renewed(store: &Scripted, way: Way) {
     let held = Lock::new(store, way, "a").acquire().unwrap();
     held.renew().unwrap();
-    store.pass(LEASE / 2);
+    pass(store, 15.0);
     held.release().unwrap();
 }
 
-pub fn renewal_unanswered(store: &Store, way: Way) {
+pub fn renewal_unanswered(store: &Scripted, way: Way) {
+    store.on_renewal("a", 1).fail();
     let held = Lock::new(store, way, "a").acquire().unwrap();
-    store.script([silence()]);
     assert!(held.renew().is_err_and(|error| error.is_unavailable()));
     held.release().unwrap();
 }
 
-pub fn forgotten(store: &Store, way: Way) {
+pub fn superseded(store: &Scripted, way: Way) {
     let held = Lock::new(store, way, "a").acquire().unwrap();
-    store.pass(seconds(2.0));
-    store.occupy("a", 9, seconds(5.0));
+    pass(store, 2.0);
+    store.taken_for("a", seconds(5.0));
     assert!(held.renew().is_err_and(|error| error.cause() == Some(Cause::Superseded)));
-    store.pass(seconds(1.0));
-    drop(held);
+    pass(store, 1.0);
 }
 
-pub fn forced(store: &Store, way: Way) {
+pub fn forced(store: &Scripted, way: Way) {
+    store.on_renewal("a", 1).lose(Cause::Forced);
     let held = Lock::new(store, way, "a").acquire().unwrap();
-    store.script([Answer::Fail(Error::lost(Cause::Forced))]);
     assert!(held.renew().is_err_and(|error| error.cause() == Some(Cause::Forced)));
 }
 
-pub fn revoked(store: &Store, way: Way) {
+pub fn revoked(store: &Scripted, way: Way) {
     let held = Lock::new(store, way, "a").acquire().unwrap();
     Backend::site(store).revoke("lock:a", held.owner(), Cause::Released);
     assert!(held.release().is_err_and(|error| error.is_lost()));
 }
 
 /// The store never answers again.
-pub fn expired(store: &Store, way: Way) {
+pub fn expired(store: &Scripted, way: Way) {
     let held = Lock::new(store, way, "a").acquire().unwrap();
-    store.script(std::iter::repeat_with(silence).take(1000));
-    store.pass(LEASE);
+    store.set_down(true);
+    pass(store, 30.0);
     drop(held);
 }
 
-pub fn lost_at_its_release(store: &Store, way: Way) {
+pub fn lost_at_its_release(store: &Scripted, way: Way) {
     let held = Lock::new(store, way, "a").acquire().unwrap();
-    store.occupy("a", 9, seconds(5.0));
+    store.taken_for("a", seconds(5.0));
     assert!(held.release().is_err_and(|error| error.cause() == Some(Cause::Superseded)));
 }
 
-pub fn release_unanswered(store: &Store, way: Way) {
+pub fn release_unanswered(store: &Scripted, way: Way) {
+    store.on_release("a", 1..=2).fail();
     let held = Lock::new(store, way, "a").acquire().unwrap();
-    store.script([silence(), silence()]);
-    store.pass(seconds(2.0));
+    pass(store, 2.0);
     assert!(held.release().is_err_and(|error| error.is_unavailable()));
-    store.pass(seconds(1.0));
+    pass(store, 1.0);
 }
 
-pub fn left(store: &Store, way: Way) {
+pub fn left(store: &Scripted, way: Way) {
     let held = Lock::new(store, way, "a").release_on_drop(false).acquire().unwrap();
-    store.pass(seconds(2.0));
+    pass(store, 2.0);
     drop(held);
 }
 
-pub fn broken(store: &Store, _: Way) {
-    let holder = Holder::new(Name::new("a").unwrap(), Fence::new(7), None);
-    Backend::site(store).force_released(&holder, Breaking::Safe, "host is gone");
-    Backend::site(store).force_released(&holder, Breaking::Now, "host is gone");
+pub fn broken(store: &Scripted, _: Way) {
+    let name = Name::new("a").unwrap();
+    for breaking in [Breaking::Safe, Breaking::Now] {
+        store.taken_for("a", seconds(5.0));
+        Inspect::force_release(store, &name, breaking, "host is gone").unwrap().unwrap();
+    }
+}
+
+pub fn seconds(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+fn pass(store: &Scripted, time: f64) {
+    store.clock().advance(seconds(time));
+}
+
+/// A store that panics when it is asked.
+#[derive(Clone)]
+struct Panicking(Scripted);
+
+impl Backend for Panicking {
+    type Grant = ();
+    type Handle = Self;
+
+    fn handle(&self) -> Self {
+        self.clone()
+    }
+
+    fn site(&self) -> &Site {
+        Backend::site(&self.0)
+    }
+
+    fn try_acquire(&self, _: &Claim) -> Result<Attempt<()>> {
+        panic!("the store panics")
+    }
+
+    fn renew(&self, due: Renewal<'_, ()>) -> Result<()> {
+        Backend::renew(&self.0, due)
+    }
+
+    fn release(&self, end: Release<'_, ()>) -> Result<()> {
+        Backend::release(&self.0, end)
+    }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tenure_core::testing::Scripted;
+
 use super::scenes::{self, seen};
-use super::store::WAYS;
 use super::watch::{Meters, Told, watched};
+use super::ways::WAYS;
 
 const DOCUMENTATION: &str = include_str!("../../src/observe/mod.rs");
 
@@ -32,7 +34,7 @@ fn word(cell: &'static str) -> &'static str {
 fn everything() -> (Vec<Told>, Vec<Told>, Meters) {
     let ((), spans, meters) = watched(|_, _| {
         for way in WAYS {
-            scenes::ALL.iter().for_each(|scene| scene(&scenes::store(), way));
+            scenes::ALL.iter().for_each(|scene| scene(&Scripted::new(), way));
         }
     });
     (spans.events(), spans.spans(), meters)
