@@ -182,6 +182,14 @@ mod tests {
     }
 
     #[test]
+    fn models_never_meet_whatever_they_are_called() {
+        let record = Name::of_record("m", &(1, "pk", 2)).unwrap();
+        assert_ne!(record, Name::of_record("m:pk:1", &2).unwrap());
+        let fields = Name::of_fields("m", &[("a", &1), ("b", &2)]).unwrap();
+        assert_ne!(fields, Name::of_fields("m:a:1", &[("b", &2)]).unwrap());
+    }
+
+    #[test]
     fn a_key_that_is_too_long_is_an_invalid_name() {
         let long = "x".repeat(Name::MAX_LEN);
         assert!(Name::of_record("m", &long).is_err_and(|error| error.is_invalid_name()));
