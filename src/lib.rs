@@ -1,12 +1,22 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+#[path = "macros.rs"]
+pub mod __macros;
+#[cfg(feature = "macros")]
+pub mod model;
+pub mod prelude;
+
 #[cfg(feature = "fs")]
 pub use tenure_fs as fs;
 #[cfg(feature = "fs")]
 pub use tenure_fs::Files;
 #[cfg(feature = "locmem")]
 pub use tenure_locmem::LocMem;
+#[cfg(feature = "macros")]
+pub use tenure_macros::{Lockable, lock, lock_model_attribute as lock_model};
 
 pub use tenure_core::*;
 

@@ -1,0 +1,198 @@
+//! What the macros expand to. Not for people: it changes whenever the macros do.
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use tenure_core::{
+    AnyBackend, Backend, Error, Handle, Held, IntoName, KeyPart, Kind, Lock, Lockable, Name, Result, Segment,
+    Unlocked,
+};
+
+/// What the options of a macro say.
+#[derive(Debug)]
+pub struct Options {
+    pub waiting: Waiting,
+    pub ttl: Option<Duration>,
+    pub label: Option<Box<str>>,
+}
+
+/// How long to wait for the lock.
+#[derive(Clone, Copy, Debug)]
+pub enum Waiting {
+    Never,
+    For(Duration),
+    Always,
+}
+
+impl Waiting {
+    #[must_use]
+    pub fn blocking(blocking: bool) -> Self {
+        if blocking { Self::Always } else { Self::Never }
+    }
+}
+
+impl Options {
+    /// The lock as the options want it.
+    fn lock<B: Handle>(self, store: B, name: impl IntoName) -> Lock<B, Unlocked> {
+        let mut lock = Lock::new(store, name);
+        if let Some(ttl) = self.ttl {
+            lock = lock.ttl(ttl);
+        }
+        if let Some(label) = self.label {
+            lock = lock.label(label);
+        }
+        lock
+    }
+}
+
+/// The store of `on = ..`.
+#[expect(clippy::unnecessary_wraps, reason = "as `default_store`, in whose place it stands")]
+pub fn store<T: Backend>(store: T) -> Result<T::Handle> {
+    Ok(store.handle())
+}
+
+/// The store without `on = ..`.
+pub fn default_store() -> Result<AnyBackend> {
+    tenure_core::default_store().cloned()
+}
+
+/// Takes the lock.
+#[track_caller]
+pub fn acquire<B: Handle>(store: Result<B>, name: impl IntoName, options: Options) -> Result<Lock<B, Held>> {
+    let waiting = options.waiting;
+    let lock = options.lock(store?, name);
+    match waiting {
+        Waiting::Never => lock.try_acquire(),
+        Waiting::For(limit) => lock.acquire_for(limit),
+        Waiting::Always => lock.acquire(),
+    }
+}
+
+/// The model of a record.
+#[must_use]
+pub fn model<T: Lockable + ?Sized>(_: &T) -> &'static str {
+    T::MODEL
+}
+
+/// The name of a record's lock under another model name than its own.
+pub fn record_name<T: Lockable + ?Sized>(model: &str, record: &T) -> Result<Name> {
+    Name::of_record(model, &record.lock_key())
+}
+
+/// Makes a part of a name of what shows itself.
+#[derive(Debug)]
+pub struct Displayed<T>(pub T);
+
+impl<T: fmt::Display> KeyPart for Displayed<T> {
+    fn write_part(&self, segment: &mut Segment<'_>) -> fmt::Result {
+        write!(segment, "{}", self.0)
+    }
+}
+
+/// A name that is made of text and of values, which are escaped.
+#[derive(Debug, Default)]
+pub struct NameText {
+    text: String,
+    failed: bool,
+}
+
+impl NameText {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn text(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    pub fn value<T: Shown + ?Sized>(&mut self, value: &T) {
+        self.failed |= value.show(&mut Segment::new(&mut self.text)).is_err();
+    }
+
+    pub fn finish(self) -> Result<Name> {
+        if self.failed {
+            return Err(Error::new(Kind::InvalidName, "a value for the name cannot be shown as text"));
+        }
+        Name::new(self.text)
+    }
+}
+
+/// What a placeholder can show: whatever has `Display`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot stand in the name of a lock, because it has no `Display`",
+    label = "cannot be shown by `{{..}}`",
+    note = "name one of its fields, `{{value.id}}`; or write `{{}}`, and an expression behind the name"
+)]
+pub trait Shown {
+    fn show(&self, segment: &mut Segment<'_>) -> fmt::Result;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: fmt::Display + ?Sized> Shown for T {
+    fn show(&self, segment: &mut Segment<'_>) -> fmt::Result {
+        write!(segment, "{self}")
+    }
+}
+
+/// What a function under a lock can return.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot carry the error of a lock",
+    label = "cannot say that the lock was not got, or was lost",
+    note = "return a `Result<_, E>` with `E: From<tenure::Error>`, such as `tenure::Result<_>`, or any that \
+            `?` turns a `tenure::Error` into",
+    note = "or leave the attribute out, and take the lock inside of the function"
+)]
+pub trait CarriesLockError {
+    fn failed(error: Error) -> Self;
+    fn ended(self, release: Result<()>) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T, E: From<Error>> CarriesLockError for std::result::Result<T, E> {
+    fn failed(error: Error) -> Self {
+        Err(E::from(error))
+    }
+
+    fn ended(self, release: Result<()>) -> Self {
+        match (self, release) {
+            // Somebody else may have done the same at the same time.
+            (Ok(_), Err(error)) if error.is_lost() => Err(E::from(error)),
+            // A release without an answer takes nothing away from what was done under the lock.
+            (done, _) => done,
+        }
+    }
+}
+
+/// The function's answer if it did not get the lock.
+pub fn failed<T: CarriesLockError>(error: Error) -> T {
+    T::failed(error)
+}
+
+/// The function's answer after the lock was released.
+pub fn ended<T: CarriesLockError>(value: T, release: Result<()>) -> T {
+    value.ended(release)
+}
+
+/// Runs a body. A closure that stands here gives back what it captured, such as a borrow of `self`.
+pub fn once<T>(body: impl FnOnce() -> T) -> T {
+    body()
+}
+
+/// The error of reloading a record.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot hold the error of a lock",
+    label = "the error of `refresh` does not take a `tenure::Error` in",
+    note = "implement `From<tenure::Error>` for it, or turn it into an error that does: \
+            `refresh = order.reload(&db).map_err(AppError::from)`"
+)]
+pub trait FromLock {
+    fn from_lock(error: Error) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: From<Error>> FromLock for E {
+    fn from_lock(error: Error) -> Self {
+        Self::from(error)
+    }
+}
