@@ -136,11 +136,8 @@ impl Function {
     pub(crate) fn wrapped(&self, name: &TokenStream, options: &Options) -> TokenStream {
         let Self { attributes, visibility, defaultness, signature, body, .. } = self;
         let style = self.style();
-        let (krate, support, evaluated) = (options.krate(), options.support(style), options.evaluated(style));
-        let r#await = match style {
-            Style::Blocking => TokenStream::new(),
-            Style::Async => quote!(.await),
-        };
+        let (krate, r#await) = (options.krate(), style.r#await());
+        let (lock, acquired) = (options.lock(style, name), options.acquired(style));
         let output = self.output();
         // What the return type cannot carry is said where it stands.
         let at_output = Span::mixed_site().located_at(output.span());
@@ -172,9 +169,8 @@ impl Function {
         };
         quote_spanned! {Span::mixed_site()=>
             #(#attributes)* #visibility #defaultness #signature {
-                let name = #name;
-                #evaluated
-                let held = match #support::acquire(store, name, options)#r#await {
+                #lock
+                let held = match #acquired {
                     ::core::result::Result::Ok(held) => held,
                     ::core::result::Result::Err(error) => return #failed(error),
                 };

@@ -39,48 +39,45 @@ impl Call {
 
     pub(crate) fn expand(&self, style: Style) -> TokenStream {
         let Self { record, fields, options } = self;
-        let name = fields.name(&quote!(#record), options);
-        let (krate, support, evaluated) = (options.krate(), options.support(style), options.evaluated(style));
-        let (held, release) = match style {
-            Style::Blocking => (quote!(), quote!()),
-            Style::Async => (quote!(.await), quote!(.await)),
-        };
-        let acquired = quote_spanned!(Span::mixed_site()=> #support::acquire(store, name, options));
-        let Some(refresh) = options.refresh() else {
-            return quote_spanned! {Span::mixed_site()=> {
-                let name = #name;
-                #evaluated
-                #acquired
-            }};
-        };
-        let refreshed = quote_spanned! {Span::mixed_site()=>
-            match acquiring #held {
-                ::core::result::Result::Ok(held) => {
-                    let refreshed: ::core::result::Result<_, _> = #refresh;
-                    match refreshed {
-                        ::core::result::Result::Ok(_) => ::core::result::Result::Ok(held),
-                        ::core::result::Result::Err(error) => {
-                            ::core::mem::drop(held.release() #release);
-                            ::core::result::Result::Err(error)
-                        }
-                    }
-                }
-                ::core::result::Result::Err(error) => {
-                    ::core::result::Result::Err(#krate::__macros::FromLock::from_lock(error))
+        let lock = options.lock(style, &fields.name(&quote!(#record), options));
+        let acquired = options.acquired(style);
+        let held = match (style, options.refresh()) {
+            (Style::Blocking, None) => acquired,
+            (Style::Async, None) => quote!(async move { #acquired }),
+            (Style::Blocking, Some(refresh)) => reloaded(refresh, options, style, &acquired),
+            (Style::Async, Some(refresh)) => {
+                let acquiring = Ident::new("acquiring", Span::mixed_site());
+                let reloaded = reloaded(refresh, options, style, &quote!(#acquiring.await));
+                // What is awaited is moved in, and what the reloading names is borrowed.
+                quote! {
+                    let #acquiring = async move { #acquired };
+                    async { #reloaded }
                 }
             }
         };
-        let refreshed = match style {
-            Style::Blocking => refreshed,
-            // Moves what it awaits in, and borrows what the reloading names.
-            Style::Async => quote!(async { #refreshed }),
-        };
-        quote_spanned! {Span::mixed_site()=> {
-            let name = #name;
-            #evaluated
-            let acquiring = #acquired;
-            #refreshed
-        }}
+        quote!({ #lock #held })
+    }
+}
+
+/// What was acquired, if the record can be reloaded under it.
+fn reloaded(refresh: &Expr, options: &Options, style: Style, acquired: &TokenStream) -> TokenStream {
+    let (krate, r#await) = (options.krate(), style.r#await());
+    quote_spanned! {Span::mixed_site()=>
+        match #acquired {
+            ::core::result::Result::Ok(held) => {
+                let refreshed: ::core::result::Result<_, _> = #refresh;
+                match refreshed {
+                    ::core::result::Result::Ok(_) => ::core::result::Result::Ok(held),
+                    ::core::result::Result::Err(error) => {
+                        ::core::mem::drop(held.release() #r#await);
+                        ::core::result::Result::Err(error)
+                    }
+                }
+            }
+            ::core::result::Result::Err(error) => {
+                ::core::result::Result::Err(#krate::__macros::FromLock::from_lock(error))
+            }
+        }
     }
 }
 

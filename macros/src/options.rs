@@ -139,9 +139,10 @@ impl Options {
         self.held.as_ref().map(|given| &given.value)
     }
 
-    /// Evaluates them, each once, into the locals `store` and `options`.
-    pub(crate) fn evaluated(&self, style: Style) -> TokenStream {
-        let (krate, support) = (self.krate(), self.support(style));
+    /// Evaluates the name and the options, each once, and makes the local `lock` of them: a lock that is
+    /// not held yet, or an error.
+    pub(crate) fn lock(&self, style: Style, name: &TokenStream) -> TokenStream {
+        let support = self.support(style);
         let store = match &self.on {
             Some(on) => {
                 let on = &on.value;
@@ -151,36 +152,79 @@ impl Options {
         };
         let duration = quote!(::core::time::Duration);
         let waiting = match (&self.wait, &self.blocking) {
+            (Some(wait), _) => wait.evaluated(&duration),
+            (None, Some(blocking)) => blocking.evaluated(&quote!(bool)),
+            (None, None) => TokenStream::new(),
+        };
+        let ttl = self.ttl.as_ref().map(|ttl| ttl.evaluated(&duration));
+        let label = self.label.as_ref().map(|label| {
+            let (local, value) = (label.local(), &label.value);
+            quote!(let #local: ::std::boxed::Box<str> = ::core::convert::Into::into(#value);)
+        });
+        let optional = |given: &Option<Given<Expr>>| match given {
+            Some(given) => {
+                let local = given.local();
+                quote!(::core::option::Option::Some(#local))
+            }
+            None => quote!(::core::option::Option::None),
+        };
+        let (given_ttl, given_label) = (optional(&self.ttl), optional(&self.label));
+        quote_spanned! {Span::mixed_site()=>
+            let name = #name;
+            let store = #support::#store;
+            #waiting
+            #ttl
+            #label
+            let lock = #support::lock(store, name, #given_ttl, #given_label);
+        }
+    }
+
+    /// An expression that takes the local `lock`.
+    pub(crate) fn acquired(&self, style: Style) -> TokenStream {
+        let r#await = style.r#await();
+        let acquired = match (&self.wait, &self.blocking) {
             (Some(wait), _) => {
-                let wait = wait.evaluated(&duration);
-                quote!(#krate::__macros::Waiting::For(#wait))
+                let wait = wait.local();
+                quote_spanned!(Span::mixed_site()=> lock.acquire_for(#wait) #r#await)
             }
             (None, Some(blocking)) => {
-                let blocking = blocking.evaluated(&quote!(bool));
-                quote!(#krate::__macros::Waiting::blocking(#blocking))
+                let blocking = blocking.local();
+                quote_spanned! {Span::mixed_site()=>
+                    if #blocking { lock.acquire() #r#await } else { lock.try_acquire() #r#await }
+                }
             }
-            (None, None) => quote!(#krate::__macros::Waiting::Always),
+            (None, None) => quote_spanned!(Span::mixed_site()=> lock.acquire() #r#await),
         };
-        let ttl = optional(self.ttl.as_ref().map(|ttl| ttl.evaluated(&duration)));
-        let label = optional(self.label.as_ref().map(|label| {
-            let label = &label.value;
-            quote!(::core::convert::Into::into(#label))
-        }));
         quote_spanned! {Span::mixed_site()=>
-            let store = #support::#store;
-            let options = #krate::__macros::Options { waiting: #waiting, ttl: #ttl, label: #label };
+            match lock {
+                ::core::result::Result::Ok(lock) => #acquired,
+                ::core::result::Result::Err(error) => ::core::result::Result::Err(error),
+            }
         }
     }
 }
 
 impl Given<Expr> {
-    /// The value, of a type that a wrong value is held against.
+    /// Evaluates it into a local of its name, of a type that a wrong value is held against.
     fn evaluated(&self, ty: &TokenStream) -> TokenStream {
-        let (key, value) = (self.key.span(), &self.value);
-        let local = Ident::new("value", Span::mixed_site());
+        let (local, value) = (self.local(), &self.value);
         // The type stands where the option's name does, so that a message points there.
-        let ty = respan(ty, key);
-        quote!({ let #local: #ty = #value; #local })
+        let ty = respan(ty, self.key.span());
+        quote!(let #local: #ty = #value;)
+    }
+
+    fn local(&self) -> Ident {
+        Ident::new(&self.key.to_string(), Span::mixed_site())
+    }
+}
+
+impl Style {
+    /// What stands behind a future.
+    pub(crate) fn r#await(self) -> TokenStream {
+        match self {
+            Self::Blocking => TokenStream::new(),
+            Self::Async => quote!(.await),
+        }
     }
 }
 
@@ -190,13 +234,6 @@ fn set<T>(given: &mut Option<Given<T>>, key: Ident, value: T) -> Result<()> {
     }
     *given = Some(Given { key, value });
     Ok(())
-}
-
-fn optional(value: Option<TokenStream>) -> TokenStream {
-    match value {
-        Some(value) => quote!(::core::option::Option::Some(#value)),
-        None => quote!(::core::option::Option::None),
-    }
 }
 
 fn respan(tokens: &TokenStream, span: Span) -> TokenStream {

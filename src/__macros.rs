@@ -4,46 +4,8 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 use tenure_core::{
-    AnyBackend, Backend, Error, Handle, Held, IntoName, KeyPart, Kind, Lock, Lockable, Name, Result, Segment,
-    Unlocked,
+    AnyBackend, Backend, Error, Handle, IntoName, KeyPart, Kind, Lock, Lockable, Name, Result, Segment, Unlocked,
 };
-
-/// What the options of a macro say.
-#[derive(Debug)]
-pub struct Options {
-    pub waiting: Waiting,
-    pub ttl: Option<Duration>,
-    pub label: Option<Box<str>>,
-}
-
-/// How long to wait for the lock.
-#[derive(Clone, Copy, Debug)]
-pub enum Waiting {
-    Never,
-    For(Duration),
-    Always,
-}
-
-impl Waiting {
-    #[must_use]
-    pub fn blocking(blocking: bool) -> Self {
-        if blocking { Self::Always } else { Self::Never }
-    }
-}
-
-impl Options {
-    /// The lock as the options want it.
-    fn lock<B: Handle>(self, store: B, name: impl IntoName) -> Lock<B, Unlocked> {
-        let mut lock = Lock::new(store, name);
-        if let Some(ttl) = self.ttl {
-            lock = lock.ttl(ttl);
-        }
-        if let Some(label) = self.label {
-            lock = lock.label(label);
-        }
-        lock
-    }
-}
 
 /// The store of `on = ..`.
 #[expect(clippy::unnecessary_wraps, reason = "as `default_store`, in whose place it stands")]
@@ -56,15 +18,43 @@ pub fn default_store() -> Result<AnyBackend> {
     tenure_core::default_store().cloned()
 }
 
-/// Takes the lock.
-#[track_caller]
-pub fn acquire<B: Handle>(store: Result<B>, name: impl IntoName, options: Options) -> Result<Lock<B, Held>> {
-    let waiting = options.waiting;
-    let lock = options.lock(store?, name);
-    match waiting {
-        Waiting::Never => lock.try_acquire(),
-        Waiting::For(limit) => lock.acquire_for(limit),
-        Waiting::Always => lock.acquire(),
+/// The lock as the options want it.
+pub fn lock<B: Handle>(
+    store: Result<B>,
+    name: impl IntoName,
+    ttl: Option<Duration>,
+    label: Option<Box<str>>,
+) -> Result<Lock<B, Unlocked>> {
+    let lock = Lock::new(store?, name);
+    let lock = ttl.into_iter().fold(lock, Lock::ttl);
+    Ok(label.into_iter().fold(lock, Lock::label))
+}
+
+/// The same for asynchronous code.
+pub mod aio {
+    use std::time::Duration;
+
+    use tenure_core::aio::{self, AnyBackend, AsyncBackend, AsyncHandle, Lock};
+    use tenure_core::{IntoName, Result, Unlocked};
+
+    #[expect(clippy::unnecessary_wraps, reason = "as `default_store`, in whose place it stands")]
+    pub fn store<T: AsyncBackend>(store: T) -> Result<T::Handle> {
+        Ok(store.handle())
+    }
+
+    pub fn default_store() -> Result<AnyBackend> {
+        aio::default_store().cloned()
+    }
+
+    pub fn lock<B: AsyncHandle>(
+        store: Result<B>,
+        name: impl IntoName,
+        ttl: Option<Duration>,
+        label: Option<Box<str>>,
+    ) -> Result<Lock<B, Unlocked>> {
+        let lock = Lock::new(store?, name);
+        let lock = ttl.into_iter().fold(lock, Lock::ttl);
+        Ok(label.into_iter().fold(lock, Lock::label))
     }
 }
 
