@@ -4,7 +4,8 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 use tenure_core::{
-    AnyBackend, Backend, Error, Handle, IntoName, KeyPart, Kind, Lock, Lockable, Name, Result, Segment, Unlocked,
+    AnyBackend, Backend, Error, Handle, IntoName, KeyPart, Kind, Lock, Lockable, Name, Result, Segment,
+    Unlocked,
 };
 
 /// The store of `on = ..`.

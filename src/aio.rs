@@ -2,6 +2,7 @@
 
 pub use tenure_core::aio::*;
 #[cfg(feature = "macros")]
+#[doc(inline)]
 pub use tenure_macros::aio_lock_model as lock_model;
 
 use crate::{Result, Settings};

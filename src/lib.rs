@@ -17,6 +17,7 @@ pub use tenure_fs::Files;
 #[cfg(feature = "locmem")]
 pub use tenure_locmem::LocMem;
 #[cfg(feature = "macros")]
+#[doc(inline)]
 pub use tenure_macros::{Lockable, lock, lock_model_attribute as lock_model};
 
 pub use tenure_core::*;

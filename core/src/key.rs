@@ -227,7 +227,10 @@ mod tests {
     #[test]
     fn numbers_are_decimal_and_unsigned_zero_is_told_from_nothing() {
         assert_eq!(name(i64::MIN), "m:pk:-9223372036854775808");
-        assert_eq!(name((u128::MAX, NonZero::<u8>::MIN, false, 'é')), format!("m:pk:{}:1:false:é", u128::MAX));
+        assert_eq!(
+            name((u128::MAX, NonZero::<u8>::MIN, false, 'é')),
+            format!("m:pk:{}:1:false:é", u128::MAX)
+        );
         assert_ne!(name((0, "")), name(("", 0)));
     }
 }

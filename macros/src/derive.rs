@@ -89,12 +89,18 @@ impl Described {
                         displayed = Some(meta.path.span());
                         Ok(())
                     }
-                    () => Err(meta.error("a field is marked by `#[lockable(key)]` or `#[lockable(key, display)]`")),
+                    () => {
+                        Err(meta
+                            .error("a field is marked by `#[lockable(key)]` or `#[lockable(key, display)]`"))
+                    }
                 })?;
             }
             match displayed {
                 Some(span) if !key => {
-                    return Err(Error::new(span, "`display` says how a key is written: `#[lockable(key, display)]`"));
+                    return Err(Error::new(
+                        span,
+                        "`display` says how a key is written: `#[lockable(key, display)]`",
+                    ));
                 }
                 _ if key => {
                     let (ty, displayed) = (field.ty.clone(), displayed.is_some());

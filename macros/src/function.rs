@@ -27,9 +27,9 @@ impl Parse for Function {
         let mut attributes = input.call(Attribute::parse_outer)?;
         let visibility = input.parse()?;
         let defaultness = input.parse()?;
-        let mut signature: Signature = input
-            .parse()
-            .map_err(|error| Error::new(error.span(), "this attribute stands before a function or a method"))?;
+        let mut signature: Signature = input.parse().map_err(|error| {
+            Error::new(error.span(), "this attribute stands before a function or a method")
+        })?;
         if input.peek(Token![;]) {
             let message = "this function has no body to hold a lock for; lock where it is implemented";
             return Err(input.error(message));
@@ -55,7 +55,10 @@ impl Function {
         let refused = [
             (constness.to_token_stream(), "a `const fn` cannot wait for a lock"),
             (safety.to_token_stream(), "an `unsafe fn` is not wrapped; take the lock inside of it"),
-            (abi.to_token_stream(), "a function of another language's calls is not wrapped; take the lock inside of it"),
+            (
+                abi.to_token_stream(),
+                "a function of another language's calls is not wrapped; take the lock inside of it",
+            ),
             (variadic.to_token_stream(), "a variadic function is not wrapped; take the lock inside of it"),
         ];
         for (found, message) in refused {
@@ -207,7 +210,9 @@ struct Unnamed;
 impl VisitMut for Unnamed {
     fn visit_type_mut(&mut self, ty: &mut Type) {
         match ty {
-            Type::ImplTrait(_) => *ty = Type::Infer(TypeInfer { attrs: Vec::new(), underscore_token: Token![_](ty.span()) }),
+            Type::ImplTrait(_) => {
+                *ty = Type::Infer(TypeInfer { attrs: Vec::new(), underscore_token: Token![_](ty.span()) })
+            }
             _ => visit_mut::visit_type_mut(self, ty),
         }
     }

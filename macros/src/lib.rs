@@ -303,9 +303,8 @@ pub fn lock_model_attribute(arguments: TokenStream, item: TokenStream) -> TokenS
 #[proc_macro_attribute]
 pub fn lock(arguments: TokenStream, item: TokenStream) -> TokenStream {
     const OPTIONS: &[&str] = &["on", "blocking", "wait", "ttl", "label", "held", "crate"];
-    let parse = |input: ParseStream<'_>| {
-        Ok((LockName::parse(input)?, Options::parse(input, "`#[lock]`", OPTIONS)?))
-    };
+    let parse =
+        |input: ParseStream<'_>| Ok((LockName::parse(input)?, Options::parse(input, "`#[lock]`", OPTIONS)?));
     attribute(item, |function| {
         let (name, options) = parse.parse(arguments)?;
         function.check()?;

@@ -121,7 +121,10 @@ impl Fields {
         while !input.is_empty() && !is_option(input) {
             let field = Field::parse(input)?;
             if fields.iter().any(|other| other.member == field.member) {
-                return Err(Error::new(field.member.span(), format!("field `{}` is given twice", field.name())));
+                return Err(Error::new(
+                    field.member.span(),
+                    format!("field `{}` is given twice", field.name()),
+                ));
             }
             fields.push(field);
             comma(input)?;

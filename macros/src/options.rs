@@ -72,7 +72,7 @@ impl Options {
             "name" => &mut self.name,
             _ => &mut self.refresh,
         };
-        set(given, key, input.parse()?)
+        set(given, key, ungrouped(input.parse()?))
     }
 
     /// Finds what the compiler would not understand, or would explain less well.
@@ -234,6 +234,15 @@ fn set<T>(given: &mut Option<Given<T>>, key: Ident, value: T) -> Result<()> {
     }
     *given = Some(Given { key, value });
     Ok(())
+}
+
+/// An expression as it was written: a `macro_rules!` macro wraps what it is given.
+pub(crate) fn ungrouped(value: Expr) -> Expr {
+    match value {
+        Expr::Group(group) => ungrouped(*group.expr),
+        Expr::Paren(paren) => ungrouped(*paren.expr),
+        other => other,
+    }
 }
 
 fn respan(tokens: &TokenStream, span: Span) -> TokenStream {

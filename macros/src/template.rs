@@ -10,6 +10,7 @@ use syn::spanned::Spanned;
 use syn::{Error, Expr, Ident, LitStr, Member, Result, Token};
 
 use crate::function::Function;
+use crate::options::ungrouped;
 
 /// The text of a name, cut at its placeholders.
 pub(crate) struct Template<'a> {
@@ -79,7 +80,9 @@ impl<'a> Template<'a> {
         let root = steps.next().unwrap_or_default();
         let Some(root) = function.argument(root) else {
             let message = match syn::parse_str::<Ident>(root) {
-                Ok(_) => format!("`{root}` is not an argument of `{}`; {}", function.name(), function.arguments()),
+                Ok(_) => {
+                    format!("`{root}` is not an argument of `{}`; {}", function.name(), function.arguments())
+                }
                 Err(_) => format!(
                     "`{{{path}}}` is not an argument or a field of one; write `{{}}`, and the expression \
                      behind the name: `\"order:{{}}\", order.number()`"
@@ -104,7 +107,11 @@ impl<'a> Template<'a> {
 
     fn member(&self, step: &str) -> Option<Member> {
         let mut member = (|input: syn::parse::ParseStream<'_>| {
-            if input.peek(syn::LitInt) { input.parse() } else { input.call(Ident::parse_any).map(Member::Named) }
+            if input.peek(syn::LitInt) {
+                input.parse()
+            } else {
+                input.call(Ident::parse_any).map(Member::Named)
+            }
         })
         .parse_str(step)
         .ok()?;
@@ -180,7 +187,7 @@ impl LockName {
         if is_option(input) {
             return Err(input.error(format!("name the lock first, then give the options: {example}")));
         }
-        let first: Expr = input.parse()?;
+        let first = ungrouped(input.parse()?);
         let mut values = Vec::new();
         let literal = match first {
             Expr::Lit(literal) => literal,
