@@ -9,7 +9,6 @@ use tenure_core::{
 };
 
 /// The store of `on = ..`.
-#[expect(clippy::unnecessary_wraps, reason = "as `default_store`, in whose place it stands")]
 pub fn store<T: Backend>(store: T) -> Result<T::Handle> {
     Ok(store.handle())
 }
@@ -38,7 +37,6 @@ pub mod aio {
     use tenure_core::aio::{self, AnyBackend, AsyncBackend, AsyncHandle, Lock};
     use tenure_core::{IntoName, Result, Unlocked};
 
-    #[expect(clippy::unnecessary_wraps, reason = "as `default_store`, in whose place it stands")]
     pub fn store<T: AsyncBackend>(store: T) -> Result<T::Handle> {
         Ok(store.handle())
     }

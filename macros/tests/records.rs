@@ -187,6 +187,10 @@ fn gone(_: &mut Order) -> Result<(), AppError> {
     Err(AppError::Gone)
 }
 
+fn panicking() -> tenure::Result<()> {
+    panic!("reloading panicked")
+}
+
 /// D16
 #[test]
 fn a_failing_reload_releases_the_lock_and_is_the_error() {
@@ -195,9 +199,7 @@ fn a_failing_reload_releases_the_lock_and_is_the_error() {
         let failed = lock_model!(order, on = store, refresh = gone(&mut order));
         assert!(matches!(failed, Err(AppError::Gone)), "{failed:?}");
         assert!(is_free(store, "shop.order:pk:7"));
-        assert!(panics(|| {
-            lock_model!(order, on = store, refresh = Err::<(), Error>(panic!("reloading panicked")))
-        }));
+        assert!(panics(|| { lock_model!(order, on = store, refresh = panicking()) }));
         assert!(is_free(store, "shop.order:pk:7"));
         let escaped = (|| -> Result<(), AppError> {
             let _held: Lock<AnyBackend, Held> =
