@@ -5,29 +5,26 @@ use std::time::Duration;
 
 use tenure_core::{
     AnyBackend, Backend, Error, Handle, IntoName, KeyPart, Kind, Lock, Lockable, Name, Result, Segment,
-    Unlocked,
 };
 
-/// The store of `on = ..`.
-pub fn store<T: Backend>(store: T) -> Result<T::Handle> {
-    Ok(store.handle())
-}
-
-/// The store without `on = ..`.
-pub fn default_store() -> Result<AnyBackend> {
-    tenure_core::default_store().cloned()
-}
-
-/// The lock as the options want it.
-pub fn lock<B: Handle>(
-    store: Result<B>,
+/// The lock as the options want it, of the store of `on = ..`.
+pub fn lock<T: Backend<Handle = B>, B: Handle>(
+    store: T,
     name: impl IntoName,
     ttl: Option<Duration>,
     label: Option<Box<str>>,
-) -> Result<Lock<B, Unlocked>> {
-    let lock = Lock::new(store?, name);
-    let lock = ttl.into_iter().fold(lock, Lock::ttl);
+) -> Result<Lock<B>> {
+    let lock = ttl.into_iter().fold(Lock::new(store, name), Lock::ttl);
     Ok(label.into_iter().fold(lock, Lock::label))
+}
+
+/// The lock as the options want it, without `on = ..`.
+pub fn lock_of_default(
+    name: impl IntoName,
+    ttl: Option<Duration>,
+    label: Option<Box<str>>,
+) -> Result<Lock<AnyBackend>> {
+    lock(tenure_core::default_store()?, name, ttl, label)
 }
 
 /// The same for asynchronous code.
@@ -35,27 +32,42 @@ pub mod aio {
     use std::time::Duration;
 
     use tenure_core::aio::{self, AnyBackend, AsyncBackend, AsyncHandle, Lock};
-    use tenure_core::{IntoName, Result, Unlocked};
+    use tenure_core::{IntoName, Result};
 
-    pub fn store<T: AsyncBackend>(store: T) -> Result<T::Handle> {
-        Ok(store.handle())
-    }
-
-    pub fn default_store() -> Result<AnyBackend> {
-        aio::default_store().cloned()
-    }
-
-    pub fn lock<B: AsyncHandle>(
-        store: Result<B>,
+    pub fn lock<T: AsyncBackend<Handle = B>, B: AsyncHandle>(
+        store: T,
         name: impl IntoName,
         ttl: Option<Duration>,
         label: Option<Box<str>>,
-    ) -> Result<Lock<B, Unlocked>> {
-        let lock = Lock::new(store?, name);
-        let lock = ttl.into_iter().fold(lock, Lock::ttl);
+    ) -> Result<Lock<B>> {
+        let lock = ttl.into_iter().fold(Lock::new(store, name), Lock::ttl);
         Ok(label.into_iter().fold(lock, Lock::label))
     }
+
+    pub fn lock_of_default(
+        name: impl IntoName,
+        ttl: Option<Duration>,
+        label: Option<Box<str>>,
+    ) -> Result<Lock<AnyBackend>> {
+        lock(aio::default_store()?, name, ttl, label)
+    }
 }
+
+/// A name that is made by an expression.
+pub fn made<N: Made>(name: N) -> Result<Name> {
+    name.into_name()
+}
+
+/// What can be the name of a lock as it is.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the name of a lock",
+    label = "neither a text nor a `Name`",
+    note = "a name that has this value in it is a text with a placeholder: `#[tenure::lock(\"order:{{id}}\")]`"
+)]
+pub trait Made: IntoName {}
+
+#[diagnostic::do_not_recommend]
+impl<N: IntoName> Made for N {}
 
 /// The model of a record.
 #[must_use]
@@ -132,35 +144,27 @@ impl<T: fmt::Display + ?Sized> Shown for T {
             `?` turns a `tenure::Error` into",
     note = "or leave the attribute out, and take the lock inside of the function"
 )]
-pub trait CarriesLockError {
-    fn failed(error: Error) -> Self;
-    fn ended(self, release: Result<()>) -> Self;
+pub trait CarriesLockError: Sized {
+    /// The function's answer: the value of its body and how the release went, or why the body was not run.
+    fn answer(ran: Result<(Self, Result<()>)>) -> Self;
 }
 
 #[diagnostic::do_not_recommend]
 impl<T, E: From<Error>> CarriesLockError for std::result::Result<T, E> {
-    fn failed(error: Error) -> Self {
-        Err(E::from(error))
-    }
-
-    fn ended(self, release: Result<()>) -> Self {
-        match (self, release) {
+    fn answer(ran: Result<(Self, Result<()>)>) -> Self {
+        match ran {
             // Somebody else may have done the same at the same time.
-            (Ok(_), Err(error)) if error.is_lost() => Err(E::from(error)),
+            Ok((Ok(_), Err(error))) if error.is_lost() => Err(E::from(error)),
             // A release without an answer takes nothing away from what was done under the lock.
-            (done, _) => done,
+            Ok((done, _)) => done,
+            Err(error) => Err(E::from(error)),
         }
     }
 }
 
-/// The function's answer if it did not get the lock.
-pub fn failed<T: CarriesLockError>(error: Error) -> T {
-    T::failed(error)
-}
-
-/// The function's answer after the lock was released.
-pub fn ended<T: CarriesLockError>(value: T, release: Result<()>) -> T {
-    value.ended(release)
+/// The function's answer.
+pub fn answer<T: CarriesLockError>(ran: Result<(T, Result<()>)>) -> T {
+    T::answer(ran)
 }
 
 /// Runs a body. A closure that stands here gives back what it captured, such as a borrow of `self`.
@@ -168,19 +172,26 @@ pub fn once<T>(body: impl FnOnce() -> T) -> T {
     body()
 }
 
-/// The error of reloading a record.
+/// What a reloaded record is locked with, or why not.
+pub fn reloaded<L, E: TakesLockError>(
+    acquired: Result<std::result::Result<L, E>>,
+) -> std::result::Result<L, E> {
+    acquired.unwrap_or_else(|error| Err(E::from_lock(error)))
+}
+
+/// What reloading a record can fail with.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot hold the error of a lock",
-    label = "the error of `refresh` does not take a `tenure::Error` in",
-    note = "implement `From<tenure::Error>` for it, or turn it into an error that does: \
+    label = "its error does not take a `tenure::Error` in",
+    note = "implement `From<tenure::Error>` for `{Self}`, or turn it into an error that has that: \
             `refresh = order.reload(&db).map_err(AppError::from)`"
 )]
-pub trait FromLock {
+pub trait TakesLockError {
     fn from_lock(error: Error) -> Self;
 }
 
 #[diagnostic::do_not_recommend]
-impl<E: From<Error>> FromLock for E {
+impl<E: From<Error>> TakesLockError for E {
     fn from_lock(error: Error) -> Self {
         Self::from(error)
     }

@@ -1,6 +1,6 @@
 //! `#[derive(Lockable)]`.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::meta::ParseNestedMeta;
 use syn::parse::ParseStream;
@@ -18,7 +18,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let Data::Struct(data) = &input.data else {
         let message = format!(
             "`Lockable` can be derived for structs only; implement it for `{}` by hand, with a key that \
-             tells its variants apart",
+             tells its values apart",
             input.ident
         );
         return Err(Error::new(input.ident.span(), message));
@@ -33,10 +33,21 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         part.bound(&mut generics, &krate);
     }
     let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
-    let (types, values): (Vec<_>, Vec<_>) = key.iter().map(|part| (part.ty(), part.value())).unzip();
-    let (ty, value) = match (&types[..], &values[..]) {
-        ([ty], [value]) => (quote!(#ty), quote!(#value)),
-        _ => (quote!((#(#types),*)), quote!((#(#values),*))),
+    let types: Vec<_> = key.iter().map(KeyField::ty).collect();
+    let (ty, value) = match &key[..] {
+        [one] => (quote!(#(#types)*), one.value(&quote!(::core::clone::Clone::clone))),
+        parts => {
+            // Tells which of the parts is none.
+            let part = Ident::new("part", Span::mixed_site());
+            let values = parts.iter().map(|field| field.value(&quote!(#part)));
+            let value = quote! {
+                fn #part<T: #krate::KeyPart + ::core::clone::Clone>(part: &T) -> T {
+                    ::core::clone::Clone::clone(part)
+                }
+                (#(#values),*)
+            };
+            (quote!((#(#types),*)), value)
+        }
     };
     Ok(quote! {
         #[automatically_derived]
@@ -114,10 +125,11 @@ impl Described {
 
     fn read_struct(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
         if meta.path.is_ident("model") {
-            let model: LitStr = meta.value()?.parse()?;
-            if model.value().is_empty() {
-                return Err(Error::new(model.span(), "a model needs a name, such as \"shop.order\""));
-            }
+            let model = meta.value()?;
+            let span = model.span();
+            let model = model.parse().ok().filter(|model: &LitStr| !model.value().is_empty());
+            let model =
+                model.ok_or_else(|| Error::new(span, "a model is a text: `model = \"shop.order\"`"))?;
             return set(&mut self.model, model, meta);
         }
         if meta.path.is_ident("crate") {
@@ -181,12 +193,19 @@ impl KeyField {
         self.ty.to_token_stream()
     }
 
-    fn value(&self) -> TokenStream {
+    /// An expression for the value; `clone` is a function that clones it.
+    fn value(&self, clone: &TokenStream) -> TokenStream {
         let Self { member, ty, displayed } = self;
+        let mut member = member.clone();
+        match &mut member {
+            Member::Named(field) => field.set_span(ty.span()),
+            Member::Unnamed(index) => index.span = ty.span(),
+        }
+        let value = quote_spanned!(ty.span()=> &self.#member);
         if *displayed {
-            quote_spanned!(ty.span()=> ::std::string::ToString::to_string(&self.#member))
+            quote_spanned!(ty.span()=> ::std::format!("{}", #value))
         } else {
-            quote_spanned!(ty.span()=> <#ty as ::core::clone::Clone>::clone(&self.#member))
+            quote_spanned!(ty.span()=> #clone(#value))
         }
     }
 

@@ -143,9 +143,7 @@ impl Function {
         let (lock, acquired) = (options.lock(style, name), options.acquired(style));
         let output = self.output();
         // What the return type cannot carry is said where it stands.
-        let at_output = Span::mixed_site().located_at(output.span());
-        let failed = quote_spanned!(at_output=> #krate::__macros::failed);
-        let value = Ident::new("value", at_output);
+        let value = Ident::new("value", Span::mixed_site().located_at(output.span()));
         let refresh = options.refresh().map(|refresh| {
             quote_spanned! {Span::mixed_site()=>
                 let refreshed: ::core::result::Result<_, _> = #refresh;
@@ -173,14 +171,17 @@ impl Function {
         quote_spanned! {Span::mixed_site()=>
             #(#attributes)* #visibility #defaultness #signature {
                 #lock
-                let held = match #acquired {
-                    ::core::result::Result::Ok(held) => held,
-                    ::core::result::Result::Err(error) => return #failed(error),
+                let #value = 'under: {
+                    let held = match #acquired {
+                        ::core::result::Result::Ok(held) => held,
+                        ::core::result::Result::Err(error) => break 'under ::core::result::Result::Err(error),
+                    };
+                    #refresh
+                    #bound
+                    let value = #run;
+                    ::core::result::Result::Ok((value, held.release() #r#await))
                 };
-                #refresh
-                #bound
-                let #value = #run;
-                #krate::__macros::ended(#value, held.release()#r#await)
+                #krate::__macros::answer(#value)
             }
         }
     }

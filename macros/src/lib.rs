@@ -13,7 +13,7 @@ use syn::parse::{ParseStream, Parser};
 
 use crate::function::Function;
 use crate::options::{Options, Style};
-use crate::template::{LockName, Template};
+use crate::template::LockName;
 
 /// Locks a record, or all records that have the same values in some fields.
 ///
@@ -308,15 +308,12 @@ pub fn lock(arguments: TokenStream, item: TokenStream) -> TokenStream {
     attribute(item, |function| {
         let (name, options) = parse.parse(arguments)?;
         function.check()?;
-        let name = match &name {
-            LockName::Text(text, values) => Template::new(text, values, function)?.name(&options.krate()),
-            LockName::Made(made) => quote::quote!(#made),
-        };
+        let name = name.expand(function, &options)?;
         Ok(function.wrapped(&name, &options))
     })
 }
 
-/// Replaces a function; one that cannot be replaced stays as it is, so that only one error is reported.
+/// Replaces a function; one that cannot be replaced stays as it is, so that nothing but that is reported.
 fn attribute(
     item: TokenStream,
     expand: impl FnOnce(&Function) -> syn::Result<proc_macro2::TokenStream>,
@@ -324,9 +321,8 @@ fn attribute(
     match syn::parse(item.clone()).and_then(|function| expand(&function)) {
         Ok(wrapped) => wrapped.into(),
         Err(error) => {
-            let mut tokens = TokenStream::from(error.into_compile_error());
-            tokens.extend(item);
-            tokens
+            let (error, item) = (error.into_compile_error(), proc_macro2::TokenStream::from(item));
+            quote::quote!(#error #[allow(unused)] #item).into()
         }
     }
 }

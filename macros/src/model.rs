@@ -8,8 +8,7 @@ use syn::spanned::Spanned;
 use syn::{Error, Expr, Ident, Index, LitInt, LitStr, Member, Result, Token};
 
 use crate::function::Function;
-use crate::options::{Options, Style};
-use crate::template::{comma, is_option};
+use crate::options::{Options, Style, comma, is_option};
 
 const OPTIONS: &[&str] = &["on", "blocking", "wait", "ttl", "name", "refresh", "label", "crate"];
 const ATTRIBUTE_OPTIONS: &[&str] =
@@ -62,22 +61,23 @@ impl Call {
 /// What was acquired, if the record can be reloaded under it.
 fn reloaded(refresh: &Expr, options: &Options, style: Style, acquired: &TokenStream) -> TokenStream {
     let (krate, r#await) = (options.krate(), style.r#await());
+    // What is wrong with its error is said where it stands.
+    let reloaded = Ident::new("reloaded", Span::mixed_site().located_at(refresh.span()));
     quote_spanned! {Span::mixed_site()=>
-        match #acquired {
+        let #reloaded = match #acquired {
             ::core::result::Result::Ok(held) => {
                 let refreshed: ::core::result::Result<_, _> = #refresh;
-                match refreshed {
+                ::core::result::Result::Ok(match refreshed {
                     ::core::result::Result::Ok(_) => ::core::result::Result::Ok(held),
                     ::core::result::Result::Err(error) => {
                         ::core::mem::drop(held.release() #r#await);
                         ::core::result::Result::Err(error)
                     }
-                }
+                })
             }
-            ::core::result::Result::Err(error) => {
-                ::core::result::Result::Err(#krate::__macros::FromLock::from_lock(error))
-            }
-        }
+            ::core::result::Result::Err(error) => ::core::result::Result::Err(error),
+        };
+        #krate::__macros::reloaded(#reloaded)
     }
 }
 
@@ -139,7 +139,10 @@ impl Fields {
         let local = Ident::new("record", at_record);
         let model = match options.name() {
             // What it borrows from lives as long as the expression that it stands in.
-            Some(name) => quote!(::core::convert::AsRef::<str>::as_ref(&(#name))),
+            Some(name) => {
+                let at_name = Span::mixed_site().located_at(name.span());
+                quote_spanned!(at_name=> ::core::convert::AsRef::<str>::as_ref(&(#name)))
+            }
             None => quote_spanned!(at_record=> #krate::__macros::model(#local)),
         };
         let name = if self.0.is_empty() {

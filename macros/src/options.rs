@@ -39,22 +39,25 @@ impl Options {
     pub(crate) fn parse(input: ParseStream<'_>, of: &str, allowed: &[&str]) -> Result<Self> {
         let mut options = Self::default();
         while !input.is_empty() {
+            let behind =
+                format!("only options can stand here, {}; all else stands before them", list(allowed));
             if !input.peek(Ident::peek_any) {
-                return Err(input.error(format!("only options can stand here: {}", list(allowed))));
+                return Err(input.error(behind));
             }
+            let is_option = is_option(input);
             let key = input.call(Ident::parse_any)?;
-            if !allowed.iter().any(|option| key == option) {
-                let message = format!("{of} has no option `{key}`; it has {}", list(allowed));
+            let message = match allowed.iter().any(|option| key == option) {
+                true if is_option => None,
+                true => Some(format!("an option needs a value: `{key} = ..`")),
+                false if is_option => Some(format!("{of} has no option `{key}`; it has {}", list(allowed))),
+                false => Some(behind),
+            };
+            if let Some(message) = message {
                 return Err(Error::new(key.span(), message));
-            }
-            if !input.peek(Token![=]) || input.peek(Token![==]) {
-                return Err(Error::new(key.span(), format!("an option needs a value: `{key} = ..`")));
             }
             input.parse::<Token![=]>()?;
             options.set(key, input)?;
-            if !input.is_empty() {
-                input.parse::<Token![,]>()?;
-            }
+            comma(input)?;
         }
         options.check()?;
         Ok(options)
@@ -62,7 +65,11 @@ impl Options {
 
     fn set(&mut self, key: Ident, input: ParseStream<'_>) -> Result<()> {
         let given = match key.to_string().as_str() {
-            "held" => return set(&mut self.held, key, input.parse()?),
+            "held" => {
+                let message = "`held` is what the body calls the held lock: `held = proof`";
+                let name = input.parse().map_err(|error| Error::new(error.span(), message))?;
+                return set(&mut self.held, key, name);
+            }
             "crate" => return set(&mut self.krate, key, input.call(Path::parse_mod_style)?),
             "on" => &mut self.on,
             "blocking" => &mut self.blocking,
@@ -83,6 +90,11 @@ impl Options {
                 let message = format!("`{key}` is a `Duration`, such as `{key} = Duration::from_secs(5)`");
                 return Err(Error::new(literal.span(), message));
             }
+        }
+        if let Some(Given { value: Expr::Lit(literal), .. }) = &self.name
+            && !matches!(&literal.lit, Lit::Str(text) if !text.value().is_empty())
+        {
+            return Err(Error::new(literal.span(), "`name` is a text, such as `name = \"audit\"`"));
         }
         if let Some(Given { value: Expr::Lit(literal), .. }) = &self.blocking
             && !matches!(literal.lit, Lit::Bool(_))
@@ -115,15 +127,6 @@ impl Options {
         self.krate.as_ref().map_or_else(|| quote!(::tenure), |given| given.value.to_token_stream())
     }
 
-    /// Where the functions are that generated code calls.
-    pub(crate) fn support(&self, style: Style) -> TokenStream {
-        let krate = self.krate();
-        match style {
-            Style::Blocking => quote!(#krate::__macros),
-            Style::Async => quote!(#krate::__macros::aio),
-        }
-    }
-
     /// What replaces the model in a record's name.
     pub(crate) fn name(&self) -> Option<&Expr> {
         self.name.as_ref().map(|given| &given.value)
@@ -142,14 +145,6 @@ impl Options {
     /// Evaluates the name and the options, each once, and makes the local `lock` of them: a lock that is
     /// not held yet, or an error.
     pub(crate) fn lock(&self, style: Style, name: &TokenStream) -> TokenStream {
-        let support = self.support(style);
-        let store = match &self.on {
-            Some(on) => {
-                let on = &on.value;
-                quote!(store(#on))
-            }
-            None => quote!(default_store()),
-        };
         let duration = quote!(::core::time::Duration);
         let waiting = match (&self.wait, &self.blocking) {
             (Some(wait), _) => wait.evaluated(&duration),
@@ -169,13 +164,24 @@ impl Options {
             None => quote!(::core::option::Option::None),
         };
         let (given_ttl, given_label) = (optional(&self.ttl), optional(&self.label));
+        let krate = self.krate();
+        let support = match style {
+            Style::Blocking => quote!(#krate::__macros),
+            Style::Async => quote!(#krate::__macros::aio),
+        };
+        let lock = match &self.on {
+            Some(on) => {
+                let on = &on.value;
+                quote_spanned!(Span::mixed_site()=> lock(#on, name, #given_ttl, #given_label))
+            }
+            None => quote_spanned!(Span::mixed_site()=> lock_of_default(name, #given_ttl, #given_label)),
+        };
         quote_spanned! {Span::mixed_site()=>
             let name = #name;
-            let store = #support::#store;
             #waiting
             #ttl
             #label
-            let lock = #support::lock(store, name, #given_ttl, #given_label);
+            let lock = #support::#lock;
         }
     }
 
@@ -243,6 +249,19 @@ pub(crate) fn ungrouped(value: Expr) -> Expr {
         Expr::Paren(paren) => ungrouped(*paren.expr),
         other => other,
     }
+}
+
+/// Whether an option by name comes next.
+pub(crate) fn is_option(input: ParseStream<'_>) -> bool {
+    input.peek(Ident::peek_any) && input.peek2(Token![=]) && !input.peek2(Token![==])
+}
+
+/// Steps over a comma, unless that was all.
+pub(crate) fn comma(input: ParseStream<'_>) -> Result<()> {
+    if !input.is_empty() {
+        input.parse::<Token![,]>()?;
+    }
+    Ok(())
 }
 
 fn respan(tokens: &TokenStream, span: Span) -> TokenStream {

@@ -7,13 +7,13 @@ use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::Parser;
 use syn::spanned::Spanned;
-use syn::{Error, Expr, Ident, LitStr, Member, Result, Token};
+use syn::{Error, Expr, Ident, LitStr, Member, Result};
 
 use crate::function::Function;
-use crate::options::ungrouped;
+use crate::options::{Options, comma, is_option, ungrouped};
 
 /// The text of a name, cut at its placeholders.
-pub(crate) struct Template<'a> {
+struct Template<'a> {
     text: &'a LitStr,
     pieces: Vec<Piece>,
 }
@@ -27,7 +27,7 @@ enum Piece {
 
 impl<'a> Template<'a> {
     /// Cuts a text; `values` stand for its empty placeholders, the others name arguments.
-    pub(crate) fn new(text: &'a LitStr, values: &[Expr], function: &Function) -> Result<Self> {
+    fn new(text: &'a LitStr, values: &[Expr], function: &Function) -> Result<Self> {
         let mut template = Self { text, pieces: Vec::new() };
         let mut values: VecDeque<_> = values.iter().collect();
         let source = text.value();
@@ -80,6 +80,7 @@ impl<'a> Template<'a> {
         let root = steps.next().unwrap_or_default();
         let Some(root) = function.argument(root) else {
             let message = match syn::parse_str::<Ident>(root) {
+                Err(_) if root == "self" => format!("`{}` is no method, and has no `self`", function.name()),
                 Ok(_) => {
                     format!("`{root}` is not an argument of `{}`; {}", function.name(), function.arguments())
                 }
@@ -144,20 +145,24 @@ impl<'a> Template<'a> {
     }
 
     /// An expression for the name.
-    pub(crate) fn name(&self, krate: &TokenStream) -> TokenStream {
+    fn name(&self, options: &Options) -> TokenStream {
         if let [Piece::Text(text)] = &self.pieces[..] {
             return quote!(#text);
         }
         let pieces = self.pieces.iter().map(|piece| match piece {
             Piece::Text(text) => quote_spanned!(Span::mixed_site()=> name.text(#text);),
-            Piece::Value { value, format, .. } if format.is_empty() => {
-                quote_spanned!(Span::mixed_site()=> name.value(&(#value));)
-            }
             Piece::Value { value, format, .. } => {
-                let format = LitStr::new(&format!("{{:{format}}}"), self.text.span());
-                quote_spanned!(Span::mixed_site()=> name.value(&::core::format_args!(#format, #value));)
+                let at_value = Span::mixed_site().located_at(value.span());
+                let value = if format.is_empty() {
+                    quote_spanned!(at_value=> &(#value))
+                } else {
+                    let format = LitStr::new(&format!("{{:{format}}}"), self.text.span());
+                    quote_spanned!(at_value=> &::core::format_args!(#format, #value))
+                };
+                quote_spanned!(Span::mixed_site()=> name.value(#value);)
             }
         });
+        let krate = options.krate();
         quote_spanned! {Span::mixed_site()=> {
             let mut name = #krate::__macros::NameText::new();
             #(#pieces)*
@@ -206,17 +211,15 @@ impl LockName {
         }
         Ok(Self::Text(text, values))
     }
-}
 
-/// Whether an option by name comes next.
-pub(crate) fn is_option(input: syn::parse::ParseStream<'_>) -> bool {
-    input.peek(Ident::peek_any) && input.peek2(Token![=]) && !input.peek2(Token![==])
-}
-
-/// Steps over a comma, unless that was all.
-pub(crate) fn comma(input: syn::parse::ParseStream<'_>) -> Result<()> {
-    if !input.is_empty() {
-        input.parse::<Token![,]>()?;
+    /// An expression for it.
+    pub(crate) fn expand(&self, function: &Function, options: &Options) -> Result<TokenStream> {
+        match self {
+            Self::Text(text, values) => Ok(Template::new(text, values, function)?.name(options)),
+            Self::Made(made) => {
+                let krate = options.krate();
+                Ok(quote!(#krate::__macros::made(#made)))
+            }
+        }
     }
-    Ok(())
 }

@@ -100,6 +100,7 @@ impl Order {
         Ok(self.id)
     }
 
+    #[expect(clippy::needless_arbitrary_self_type, reason = "it can be written like this")]
     #[tenure::lock_model(on = &self.store)]
     fn itself(self: Self) -> Result<i64> {
         Ok(self.id)
