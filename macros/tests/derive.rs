@@ -6,7 +6,7 @@ use std::fmt;
 use tenure::{Lockable, Name};
 
 fn name<T: Lockable>(record: &T) -> String {
-    Name::of(record).unwrap().to_string()
+    Name::of(record).map_or_else(|error| error.to_string(), |name| name.to_string())
 }
 
 /// Has `Display`, and is nothing that stands in a name by itself.
