@@ -150,7 +150,7 @@ fn a_name_replaces_the_model_of_a_method() {
     });
 }
 
-/// B59
+/// B57, B59
 #[test]
 fn a_method_runs_on_the_reloaded_record_only_if_told_to() {
     each_store(|store| {
