@@ -327,14 +327,52 @@ fn a_bad_name_is_an_error_of_the_acquisition() {
     assert!(lock_model!(long, day, on = &store).is_err_and(|error| error.is_invalid_name()));
 }
 
+/// The crate under another name: its default store is always there, and its `Lockable` is another one.
 mod renamed {
     pub(super) mod locks {
         pub(crate) use tenure::*;
+
+        pub(crate) trait Lockable {
+            const MODEL: &'static str;
+            type Key;
+            fn lock_key(&self) -> Self::Key;
+        }
+
+        pub(crate) mod __macros {
+            pub(crate) use tenure::__macros::*;
+            use tenure::{IntoName, LocMem, Lock, Result};
+
+            pub(crate) fn lock_of_default(
+                name: impl IntoName,
+                _: Option<std::time::Duration>,
+                _: Option<Box<str>>,
+            ) -> Result<Lock<LocMem>> {
+                Ok(Lock::new(LocMem::for_this_process_only(), name))
+            }
+        }
     }
 }
 
 #[test]
 fn the_crate_can_have_another_name() {
-    let store = LocMem::for_this_process_only();
-    lock_model!(order(7), shelf, on = &store, crate = renamed::locks).unwrap().release().unwrap();
+    #[derive(Lockable)]
+    #[lockable(model = "m", key = (id, id), crate = renamed::locks)]
+    struct Row {
+        id: u8,
+    }
+    #[tenure::lock("order:{id}", crate = renamed::locks)]
+    fn ship(id: u8) -> tenure::Result<()> {
+        Ok(())
+    }
+    impl Order {
+        #[tenure::lock_model(shelf, crate = renamed::locks)]
+        fn pay(&self) -> tenure::Result<()> {
+            Ok(())
+        }
+    }
+    let order = order(7);
+    lock_model!(order, shelf, crate = renamed::locks).unwrap().release().unwrap();
+    ship(7).unwrap();
+    order.pay().unwrap();
+    assert_eq!(renamed::locks::Lockable::lock_key(&Row { id: 4 }), (4, 4));
 }
