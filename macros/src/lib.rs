@@ -208,8 +208,8 @@ fn call(input: TokenStream, style: Style) -> TokenStream {
 /// values in them, as in `lock_model!`. The options are those of `lock_model!`, and `held`, as in
 /// `#[tenure::lock]`, where also is said what a method may look like and when it fails.
 ///
-/// Of one type, a method that is called by another under the same lock waits for ever, or fails with
-/// `blocking = false`: locks are not re-entrant.
+/// A method that calls another one under the same lock waits for ever, or fails with `blocking = false`:
+/// locks are not re-entrant.
 ///
 /// # Where it is
 ///
@@ -293,7 +293,8 @@ pub fn lock_model_attribute(arguments: TokenStream, item: TokenStream) -> TokenS
 /// The whole body, to its end, an early `return` or `?`, or a panic. In an `async fn`, everything that it
 /// awaits; a future that is dropped half-way releases the lock in the background. What the function
 /// *returns* does not: an iterator that still reads what was locked is read without the lock. A function
-/// that returns a future instead of being an `async fn` is refused.
+/// that returns a future instead of being an `async fn` is refused; so is what `#[async_trait]` makes of an
+/// `async fn`, where the lock is taken inside, with `tenure::aio::Lock`.
 ///
 /// A function that calls itself under the same name waits for ever, or fails with `blocking = false`:
 /// locks are not re-entrant.
