@@ -2,6 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
@@ -55,10 +56,7 @@ impl Function {
         let refused = [
             (constness.to_token_stream(), "a `const fn` cannot wait for a lock"),
             (safety.to_token_stream(), "an `unsafe fn` is not wrapped; take the lock inside of it"),
-            (
-                abi.to_token_stream(),
-                "a function of another language's calls is not wrapped; take the lock inside of it",
-            ),
+            (abi.to_token_stream(), "an `extern fn` is not wrapped; take the lock inside of it"),
             (variadic.to_token_stream(), "a variadic function is not wrapped; take the lock inside of it"),
         ];
         for (found, message) in refused {
@@ -117,7 +115,7 @@ impl Function {
         if name == "self" {
             return Some(Ident::new("self", self.receiver()?.self_token.span));
         }
-        self.arguments.iter().find(|argument| *argument == name).cloned()
+        self.arguments.iter().find(|argument| *argument == name || argument.unraw() == name).cloned()
     }
 
     /// What there is instead of an argument that there is not.

@@ -7,7 +7,7 @@ use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::Parser;
 use syn::spanned::Spanned;
-use syn::{Error, Expr, Ident, LitStr, Member, Result};
+use syn::{Error, Expr, Ident, Index, LitStr, Member, Result};
 
 use crate::function::Function;
 use crate::options::{Options, comma, is_option, ungrouped};
@@ -78,7 +78,7 @@ impl<'a> Template<'a> {
     fn path(&self, path: &str, function: &Function) -> Result<TokenStream> {
         let mut steps = path.split('.');
         let root = steps.next().unwrap_or_default();
-        let Some(root) = function.argument(root) else {
+        let Some(mut value) = function.argument(root) else {
             let message = match syn::parse_str::<Ident>(root) {
                 Err(_) if root == "self" => format!("`{}` is no method, and has no `self`", function.name()),
                 Ok(_) => {
@@ -92,8 +92,8 @@ impl<'a> Template<'a> {
             return Err(self.error(message));
         };
         // It means what the argument means, and stands where the text does.
-        let root = Ident::new(&root.to_string(), root.span().located_at(self.text.span()));
-        let mut value = quote!(#root);
+        value.set_span(value.span().located_at(self.text.span()));
+        let mut value = quote!(#value);
         for step in steps {
             let member = self.member(step).ok_or_else(|| {
                 self.error(format!(
@@ -107,20 +107,19 @@ impl<'a> Template<'a> {
     }
 
     fn member(&self, step: &str) -> Option<Member> {
-        let mut member = (|input: syn::parse::ParseStream<'_>| {
-            if input.peek(syn::LitInt) {
-                input.parse()
-            } else {
-                input.call(Ident::parse_any).map(Member::Named)
-            }
-        })
-        .parse_str(step)
-        .ok()?;
-        match &mut member {
-            Member::Named(field) => field.set_span(self.text.span()),
-            Member::Unnamed(index) => index.span = self.text.span(),
+        if let Ok(index) = step.parse() {
+            return Some(Member::Unnamed(Index { index, span: self.text.span() }));
         }
-        Some(member)
+        let mut field = syn::parse_str::<Ident>(step).or_else(|_| {
+            // A keyword, which `r#` makes a name.
+            Ident::parse_any
+                .parse_str(step)
+                .map(|keyword| Ident::new_raw(&keyword.to_string(), keyword.span()))
+        });
+        if let Ok(field) = &mut field {
+            field.set_span(self.text.span());
+        }
+        field.ok().map(Member::Named)
     }
 
     fn check(&self) -> Result<()> {

@@ -131,6 +131,19 @@ fn the_name_is_made_of_fields_and_of_expressions() {
     });
 }
 
+#[test]
+fn names_that_are_keywords_can_stand_in_placeholders() {
+    struct Row {
+        r#type: (u8, u8),
+    }
+    #[tenure::lock("row:{row.type.1}:{row.r#type.0}:{match}:{r#match}", on = store, held = held)]
+    fn keywords(store: &AnyBackend, row: &Row, r#match: u8) -> Result<String> {
+        Ok(held.name().to_owned())
+    }
+    let store = &LocMem::for_this_process_only().into();
+    assert_eq!(keywords(store, &Row { r#type: (1, 2) }, 3).unwrap(), "row:2:1:3:3");
+}
+
 /// B33
 #[test]
 fn different_arguments_are_different_locks() {

@@ -353,6 +353,13 @@ mod renamed {
     }
 }
 
+impl Order {
+    #[tenure::lock_model(shelf, crate = renamed::locks)]
+    fn pay(&self) -> tenure::Result<()> {
+        Ok(())
+    }
+}
+
 #[test]
 fn the_crate_can_have_another_name() {
     #[derive(Lockable)]
@@ -364,15 +371,10 @@ fn the_crate_can_have_another_name() {
     fn ship(id: u8) -> tenure::Result<()> {
         Ok(())
     }
-    impl Order {
-        #[tenure::lock_model(shelf, crate = renamed::locks)]
-        fn pay(&self) -> tenure::Result<()> {
-            Ok(())
-        }
-    }
     let order = order(7);
     lock_model!(order, shelf, crate = renamed::locks).unwrap().release().unwrap();
     ship(7).unwrap();
     order.pay().unwrap();
     assert_eq!(renamed::locks::Lockable::lock_key(&Row { id: 4 }), (4, 4));
+    assert_eq!(<Row as renamed::locks::Lockable>::MODEL, "m");
 }
