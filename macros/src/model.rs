@@ -165,8 +165,8 @@ impl Field {
         }
         let member = if input.peek(LitInt) {
             Member::Unnamed(input.parse::<Index>()?)
-        } else if input.peek(Ident::peek_any) {
-            Member::Named(input.call(Ident::parse_any)?)
+        } else if input.peek(Ident) {
+            Member::Named(input.parse()?)
         } else {
             let message = "a field of the record stands here by its bare name, such as `bar`";
             return Err(input.error(message));

@@ -4,8 +4,6 @@ use std::collections::VecDeque;
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::ext::IdentExt;
-use syn::parse::Parser;
 use syn::spanned::Spanned;
 use syn::{Error, Expr, Ident, Index, LitStr, Member, Result};
 
@@ -79,12 +77,12 @@ impl<'a> Template<'a> {
         let mut steps = path.split('.');
         let root = steps.next().unwrap_or_default();
         let Some(mut value) = function.argument(root) else {
-            let message = match syn::parse_str::<Ident>(root) {
-                Err(_) if root == "self" => format!("`{}` is no method, and has no `self`", function.name()),
-                Ok(_) => {
+            let message = match identifier(root) {
+                None if root == "self" => format!("`{}` is no method, and has no `self`", function.name()),
+                Some(_) => {
                     format!("`{root}` is not an argument of `{}`; {}", function.name(), function.arguments())
                 }
-                Err(_) => format!(
+                None => format!(
                     "`{{{path}}}` is not an argument or a field of one; write `{{}}`, and the expression \
                      behind the name: `\"order:{{}}\", order.number()`"
                 ),
@@ -110,16 +108,9 @@ impl<'a> Template<'a> {
         if let Ok(index) = step.parse() {
             return Some(Member::Unnamed(Index { index, span: self.text.span() }));
         }
-        let mut field = syn::parse_str::<Ident>(step).or_else(|_| {
-            // A keyword, which `r#` makes a name.
-            Ident::parse_any
-                .parse_str(step)
-                .map(|keyword| Ident::new_raw(&keyword.to_string(), keyword.span()))
-        });
-        if let Ok(field) = &mut field {
-            field.set_span(self.text.span());
-        }
-        field.ok().map(Member::Named)
+        let mut field = identifier(step)?;
+        field.set_span(self.text.span());
+        Some(Member::Named(field))
     }
 
     fn check(&self) -> Result<()> {
@@ -174,6 +165,15 @@ impl<'a> Template<'a> {
     }
 }
 
+/// A name as it can stand in a placeholder: a keyword is one too.
+fn identifier(text: &str) -> Option<Ident> {
+    let bare = text.strip_prefix("r#").unwrap_or(text);
+    if matches!(bare, "self" | "Self" | "super" | "crate" | "_") {
+        return None;
+    }
+    syn::parse_str(text).or_else(|_| syn::parse_str(&format!("r#{bare}"))).ok()
+}
+
 /// What stands before the options of `#[lock(..)]`.
 pub(crate) enum LockName {
     /// A text with placeholders, and the values of those that are empty.
@@ -218,6 +218,31 @@ impl LockName {
             Self::Made(made) => {
                 let krate = options.krate();
                 Ok(quote!(#krate::__macros::made(#made)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Placeholders, most of which name an argument, and what may stand between them.
+    const TEXTS: &str = r"((\{(order|self|a)?(\.(self|r#crate|0|match))?(:[?0x])?\}|[{}é]):?){0,3}";
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn whatever_the_text_it_is_refused_or_makes_an_expression(text in TEXTS) {
+            let function: Function = syn::parse_quote!(fn f(order: u8, r#match: u8) -> tenure::Result<()> {});
+            let text = LitStr::new(&text, Span::call_site());
+            let name = Template::new(&text, &[], &function).map(|template| template.name(&Options::default()));
+            // What it makes of the text, the compiler can read.
+            if let Ok(name) = name {
+                prop_assert!(syn::parse2::<Expr>(name).is_ok());
             }
         }
     }
