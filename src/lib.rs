@@ -46,6 +46,7 @@ pub fn connect(url: &str) -> Result<AnyBackend> {
 /// # Errors
 ///
 /// As [`connect`].
+#[allow(unused_variables, reason = "a build without any store has nothing to give them to")]
 pub fn connect_with(url: &str, settings: Settings) -> Result<AnyBackend> {
     match url::parse(url)? {
         #[cfg(feature = "fs")]
