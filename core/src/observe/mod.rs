@@ -3,8 +3,7 @@
 //!
 //! Both are features of the same name, off by default. Off, nothing of this is compiled in: no branch,
 //! no look at a clock, no field. On, a program installs a subscriber or a recorder of its choice, before
-//! it opens its stores. Blocking and asynchronous locks tell the same, and each member of a set of locks
-//! tells for itself.
+//! it opens its stores. Blocking and asynchronous locks tell the same.
 //!
 //! # Spans and events
 //!
@@ -89,7 +88,7 @@
 //! begins nor when it ends, so they never fall below zero. A lock with a fixed lifetime that ran out is
 //! held until somebody notices: its holder, or whoever watches for the loss.
 //!
-//! # Errors in what is seen
+//! # What is not exact
 //!
 //! A grant that came after its lease had run out is told as `lock lost` and `lock unavailable`, and was
 //! never granted. In a process that forked, parent and child count on by themselves.
