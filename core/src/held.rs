@@ -25,6 +25,17 @@ impl<B: Handle> Guard<B> {
         self.lease.as_ref().expect("the lease is taken only when the guard ends")
     }
 
+    /// Says that nothing was done under the lock: however it ends now, its name is free at once.
+    pub(crate) fn disuse(&mut self) {
+        self.release_on_drop = true;
+        self.lease().disuse();
+    }
+
+    /// The error that tells of its loss.
+    pub(crate) fn loss(&self, cause: Cause) -> crate::Error {
+        self.lease().error(crate::Error::lost(cause))
+    }
+
     /// How long the grant lasts from now if nothing is renewed.
     pub(crate) fn remaining(&self) -> crate::Lease {
         match self.lease().deadline() {

@@ -21,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+mod all;
 mod any;
 mod backend;
 mod callbacks;
@@ -48,6 +49,7 @@ mod ttl;
 mod wait;
 mod waiter;
 
+pub use all::{LockAll, Members};
 pub use any::{AnyBackend, AnyGrant, AnyRestore, AnySessions, Erase};
 pub use backend::{Advice, Attempt, Backend, Denied, Granted, Handle, Lease, Release, Renewal, Watch};
 pub use capability::{Breaking, DurableFence, Holder, Inspect, Permits, Restore, SessionLocks, SharedLocks};

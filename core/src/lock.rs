@@ -201,7 +201,11 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
     /// contention. `Quarantined`, `Misconfigured` and `InvalidName` as their kinds say.
     #[track_caller]
     pub fn try_acquire(&self) -> Result<Lock<B, Held<R>>> {
-        let claim = self.claim(Owner::random(), Location::caller())?;
+        self.try_at(Location::caller())
+    }
+
+    pub(crate) fn try_at(&self, place: &'static Location<'static>) -> Result<Lock<B, Held<R>>> {
+        let claim = self.claim(Owner::random(), place)?;
         let sent = self.sent();
         match self.data.backend.try_acquire(&claim) {
             Ok(Attempt::Granted(granted)) => self.begin(claim, granted, sent),
@@ -345,7 +349,11 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         Ok(held)
     }
 
-    fn wait(&self, until: Option<Moment>, place: &'static Location<'static>) -> Result<Lock<B, Held<R>>> {
+    pub(crate) fn wait(
+        &self,
+        until: Option<Moment>,
+        place: &'static Location<'static>,
+    ) -> Result<Lock<B, Held<R>>> {
         let claim = self.claim(Owner::random(), place)?;
         let backend = &self.data.backend;
         let site = backend.site();

@@ -22,11 +22,12 @@ pub enum Shared {}
 #[derive(Debug)]
 pub enum Permit {}
 
-/// The states of a [`Lock`](crate::Lock): [`Unlocked`] and [`Held`].
+/// The states of a [`Lock`](crate::Lock) and of a [`LockAll`](crate::LockAll): [`Unlocked`] and
+/// [`Held`].
 pub trait State: sealed::State {}
 
 /// What a lock is held as: [`Exclusive`], [`Shared`] or [`Permit`].
-pub trait Rule: sealed::Rule {}
+pub trait Rule: sealed::Rule + 'static {}
 
 impl<R: Rule> State for Unlocked<R> {}
 impl<R: Rule> State for Held<R> {}
@@ -36,19 +37,23 @@ impl Rule for Permit {}
 
 mod sealed {
     use crate::Handle;
+    use crate::all::{Group, Together};
 
     pub trait State {
         type Data<B: Handle>;
+        type All<M: Group>;
     }
 
     pub trait Rule {}
 
     impl<R: super::Rule> State for super::Unlocked<R> {
         type Data<B: Handle> = crate::lock::Plan<B>;
+        type All<M: Group> = M;
     }
 
     impl<R: super::Rule> State for super::Held<R> {
         type Data<B: Handle> = crate::held::Guard<B>;
+        type All<M: Group> = Together<M::Held>;
     }
 
     impl Rule for super::Exclusive {}

@@ -31,6 +31,8 @@ pub(crate) struct Lease<B: Handle> {
     failures: AtomicU32,
     kept: AtomicBool,
     renewing: AtomicBool,
+    /// Whether nothing was done under it, so that its name need not stay taken.
+    unused: AtomicBool,
     /// Whether there ever was anything in `watch` to be undone.
     is_watched: AtomicBool,
     /// One request that changes the lifetime at a time.
@@ -90,6 +92,7 @@ impl<B: Handle> Lease<B> {
             failures: AtomicU32::new(0),
             kept: AtomicBool::new(renews),
             renewing: AtomicBool::new(false),
+            unused: AtomicBool::new(false),
             is_watched: AtomicBool::new(false),
             exchange: Mutex::default(),
             watch: Mutex::default(),
@@ -211,6 +214,11 @@ impl<B: Handle> Lease<B> {
             }
             _ => Duration::MAX,
         }
+    }
+
+    /// Says that nothing was done under it: its name need not stay taken for `hold_at_least`.
+    pub(crate) fn disuse(&self) {
+        self.unused.store(true, Ordering::SeqCst);
     }
 
     /// Releases it. What is lost is not released, but a force release is acknowledged.
@@ -408,7 +416,7 @@ impl<B: Handle> Lease<B> {
 
     /// What is left of the time for which the name is to stay taken.
     fn keep(&self) -> Option<Duration> {
-        let least = self.claim.target().hold_at_least?;
+        let least = self.claim.target().hold_at_least.filter(|_| !self.unused.load(Ordering::SeqCst))?;
         let left = least.saturating_sub(Moment::now().since(self.granted_at?));
         (!left.is_zero()).then_some(left)
     }
@@ -430,7 +438,7 @@ impl<B: Handle> Lease<B> {
         });
     }
 
-    fn error(&self, error: Error) -> Error {
+    pub(crate) fn error(&self, error: Error) -> Error {
         error.at(self.site().label()).on(self.claim.name())
     }
 
