@@ -21,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod aio;
 mod all;
 mod any;
 mod backend;
@@ -34,18 +35,22 @@ mod error;
 mod fence;
 mod forward;
 mod held;
+mod holding;
 mod lease;
 mod line;
 mod lock;
 mod name;
+mod options;
 mod owner;
 mod policy;
+mod port;
 mod ran;
 mod settings;
 mod site;
 mod state;
 mod status;
 mod ttl;
+mod turns;
 mod wait;
 mod waiter;
 

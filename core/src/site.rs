@@ -7,6 +7,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use crate::aio::Task;
 use crate::any::AnyGrant;
 use crate::engine::Lane;
 use crate::line::Line;
@@ -52,7 +53,8 @@ pub(crate) trait HeldHere: Send + Sync {
     fn is_exclusive(&self) -> bool;
     fn is_believed(&self) -> bool;
     fn lose(&self, cause: Cause);
-    fn give_up(&self) -> crate::Result<()>;
+    fn give_up(self: Arc<Self>) -> crate::Result<()>;
+    fn give_up_polled(self: Arc<Self>) -> Task<crate::Result<()>>;
 }
 
 /// What became of a delivered grant.
@@ -278,13 +280,13 @@ impl Site {
     }
 }
 
-/// Gives up every lock of every site; returns what could not be given up.
-pub(crate) fn give_up_everything() -> Vec<crate::Error> {
+/// Every lock that this process holds outside of its own memory.
+pub(crate) fn held_everywhere() -> Vec<Arc<dyn HeldHere>> {
     let sites: Vec<_> = all_sites().iter().filter_map(Weak::upgrade).collect();
     let held = |site: &Arc<Inner>| -> Vec<_> {
         lock(&site.held).values().flatten().filter_map(Weak::upgrade).collect()
     };
-    sites.iter().flat_map(held).filter_map(|lease: Arc<dyn HeldHere>| lease.give_up().err()).collect()
+    sites.iter().flat_map(held).collect()
 }
 
 fn all_sites() -> MutexGuard<'static, Vec<Weak<Inner>>> {

@@ -2,8 +2,8 @@
 
 use std::panic::Location;
 
-use super::grip::{Grip, Holding};
-use super::group::{Group, Member};
+use super::grip::{Grip, Holding, Soon, grip};
+use super::group::{Group, Member, member};
 use super::seat::{Seat, Seated};
 use super::table::{Patience, Step, Table};
 use super::together::Together;
@@ -60,22 +60,7 @@ fn sit(mut table: Table<'_, dyn BlockingSeat>, place: &'static Location<'static>
     }
 }
 
-impl<B: Handle, R: Rule> Member for Lock<B, Unlocked<R>> {
-    type Held = Lock<B, Held<R>>;
-    type Seat = dyn BlockingSeat;
-
-    fn site(&self) -> &Site {
-        self.store().site()
-    }
-
-    fn claim(&self) -> Result<Claim> {
-        self.claim_as(Owner::random()).map_err(|error| error.on(self.name()))
-    }
-
-    fn erase(seat: &mut Seat<Self>) -> &mut Self::Seat {
-        seat
-    }
-}
+member!(Lock, Handle, BlockingSeat);
 
 impl<B: Handle, R: Rule> BlockingSeat for Seat<Lock<B, Unlocked<R>>> {
     fn try_take(&mut self, place: &'static Location<'static>) -> Result<()> {
@@ -93,47 +78,7 @@ impl<B: Handle, R: Rule> BlockingSeat for Seat<Lock<B, Unlocked<R>>> {
     }
 }
 
-impl<B: Handle, R: Rule> Holding for Lock<B, Held<R>> {
-    type Grip = dyn BlockingGrip;
-
-    fn erase(&self) -> &Self::Grip {
-        self
-    }
-
-    fn erase_boxed(self) -> Box<Self::Grip> {
-        Box::new(self)
-    }
-
-    fn disuse(&mut self) {
-        self.data.disuse();
-    }
-}
-
-impl<B: Handle, R: Rule> Grip for Lock<B, Held<R>> {
-    fn fence(&self) -> Fence {
-        self.fence()
-    }
-
-    fn status(&self) -> Status {
-        self.status()
-    }
-
-    fn deadline(&self) -> Option<Moment> {
-        self.deadline()
-    }
-
-    fn on_lost(&self, callback: Box<dyn FnOnce(Cause) + Send>) {
-        self.on_lost(callback);
-    }
-
-    fn loss(&self, cause: Cause) -> Error {
-        self.data.loss(cause)
-    }
-
-    fn keep_alive(&self) {
-        self.keep_alive();
-    }
-}
+grip!(Lock, Handle, BlockingGrip);
 
 impl<B: Handle, R: Rule> BlockingGrip for Lock<B, Held<R>> {
     fn renew(&self) -> Result<()> {

@@ -20,6 +20,29 @@ pub trait Member: Clone + Send + Sync + 'static {
     fn erase(seat: &mut Seat<Self>) -> &mut Self::Seat;
 }
 
+/// Makes locks of a type members.
+macro_rules! member {
+    ($Lock:ident, $Handle:ident, $Seat:ident) => {
+        impl<B: $Handle, R: Rule> Member for $Lock<B, Unlocked<R>> {
+            type Held = $Lock<B, Held<R>>;
+            type Seat = dyn $Seat;
+
+            fn site(&self) -> &Site {
+                self.site()
+            }
+
+            fn claim(&self) -> Result<Claim> {
+                self.claim_as(Owner::random()).map_err(|error| error.on(self.name()))
+            }
+
+            fn erase(seat: &mut Seat<Self>) -> &mut Self::Seat {
+                seat
+            }
+        }
+    };
+}
+pub(crate) use member;
+
 /// Locks that can be taken together.
 pub trait Group {
     /// The same while they are held.

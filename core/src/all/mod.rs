@@ -4,6 +4,7 @@ mod blocking;
 mod grip;
 mod group;
 mod held;
+mod holding;
 mod order;
 mod seat;
 mod table;
@@ -17,9 +18,12 @@ use std::panic::Location;
 use std::time::Duration;
 
 use blocking::{BlockingGrip, BlockingSeat, take_all};
+use holding::set_holding;
 use table::Patience;
 
-use crate::{Backend, Handle, Held, IntoName, Lock, Moment, Ran, Result, State, Unlocked};
+use crate::{
+    Backend, Error, Fence, Handle, Held, IntoName, Lock, Moment, Ran, Result, Rule, State, Status, Unlocked,
+};
 
 /// Locks of one store or of several that are held together or not at all.
 ///
@@ -125,12 +129,6 @@ impl<M: Members> LockAll<M> {
         Self { data: members }
     }
 
-    /// The locks, as they were given.
-    #[must_use]
-    pub fn members(&self) -> &M {
-        &self.data
-    }
-
     /// Gets all locks if all are free, without waiting; otherwise none.
     ///
     /// # Errors
@@ -205,20 +203,4 @@ impl<M: Members> LockAll<M> {
     }
 }
 
-impl<M: Members + Clone> Clone for LockAll<M> {
-    fn clone(&self) -> Self {
-        Self { data: self.data.clone() }
-    }
-}
-
-impl<M: Members + fmt::Debug> fmt::Debug for LockAll<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("LockAll").field(&self.data).finish()
-    }
-}
-
-impl<M: Members<Held: fmt::Debug>> fmt::Debug for LockAll<M, Held> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("LockAll").field(self.members()).finish()
-    }
-}
+set_holding!(LockAll, Members, Lock, Handle);

@@ -5,6 +5,7 @@ use super::group::Member;
 use crate::{Claim, Error, Fence, Result, Site, Status, Term, Ttl};
 
 /// A member, and what is held of it.
+#[expect(missing_debug_implementations, reason = "public only inside a sealed trait")]
 pub struct Seat<L: Member> {
     pub(super) lock: L,
     /// As the lock's own claims are; never sent.
@@ -97,7 +98,7 @@ impl<L: Member> Seated for Seat<L> {
     fn loss(&self) -> Option<Error> {
         let held = self.held.as_ref()?.erase();
         match held.status() {
-            Status::Lost(cause) => Some(held.loss(cause)),
+            Status::Lost(cause) => Some(held.error(Error::lost(cause))),
             _ => None,
         }
     }

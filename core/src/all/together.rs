@@ -1,7 +1,9 @@
 //! All members of a set while they are held.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use super::grip::Grip;
 use super::group::HeldGroup;
@@ -44,14 +46,6 @@ impl<H: HeldGroup> Together<H> {
         worst
     }
 
-    /// The first in the caller's order that is lost, in an error that names it.
-    pub(crate) fn loss(&self) -> Option<Error> {
-        self.members().view().into_iter().find_map(|member| match member.status() {
-            Status::Lost(cause) => Some(member.loss(cause)),
-            _ => None,
-        })
-    }
-
     pub(crate) fn deadline(&self) -> Option<Moment> {
         self.members().view().into_iter().filter_map(Grip::deadline).min()
     }
@@ -60,7 +54,7 @@ impl<H: HeldGroup> Together<H> {
     pub(crate) fn on_lost(&self, callback: impl FnOnce(Error) + Send + 'static) {
         let once = Arc::new(Mutex::new(Some(callback)));
         for member in self.members().view() {
-            let (once, named) = (once.clone(), member.loss(Cause::Expired));
+            let (once, named) = (once.clone(), member.error(Error::lost(Cause::Expired)));
             member.on_lost(Box::new(move |cause| {
                 let callback = once.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(callback) = callback {
@@ -68,6 +62,20 @@ impl<H: HeldGroup> Together<H> {
                 }
             }));
         }
+    }
+
+    /// Waits until the first of them is lost.
+    pub(crate) async fn lost(&self) -> Error {
+        let mut open: Vec<_> =
+            self.members().view().into_iter().map(|member| (member, member.lost())).collect();
+        poll_fn(|cx| {
+            let lost = open.iter_mut().find_map(|(member, lost)| match lost.as_mut().poll(cx) {
+                Poll::Ready(cause) => Some(member.error(Error::lost(cause))),
+                Poll::Pending => None,
+            });
+            lost.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 
     /// The members as they are to be released one after another.

@@ -9,6 +9,7 @@ mod lane;
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
@@ -58,11 +59,17 @@ struct Engine {
 }
 
 struct State {
-    timers: Option<Heap<Weak<dyn Watched>>>,
+    timers: Option<Heap<Timer>>,
     /// The process that the timer thread runs in; another after a fork.
     pid: Option<u32>,
     /// When the timer thread wakes up by itself.
     wakes_at: Moment,
+}
+
+enum Timer {
+    Lease(Weak<dyn Watched>),
+    /// A task that sleeps.
+    Task(Waker),
 }
 
 static ENGINE: Engine = Engine {
@@ -72,22 +79,12 @@ static ENGINE: Engine = Engine {
 
 /// Looks at a lease from `at` on. `pid` is this process's id, known to the caller.
 pub(crate) fn watch(at: Moment, lease: Weak<dyn Watched>, pid: u32) -> Key {
-    let mut state = ENGINE.lock();
-    if state.pid != Some(pid) {
-        // The first lease of the process. A forked child inherits neither thread nor duties.
-        state.pid = Some(pid);
-        state.timers = None;
-        state.wakes_at = Moment::FAR;
-        let started = thread::Builder::new().name("tenure-renew".into()).spawn(|| ENGINE.run());
-        if started.is_err() {
-            // Without threads nothing is renewed; leases end at their deadlines, and say so. The
-            // next lease tries again.
-            state.pid = None;
-        }
-    }
-    let key = state.timers.get_or_insert_default().insert(at, lease);
-    ENGINE.rouse(&mut state, at);
-    key
+    ENGINE.insert(at, Timer::Lease(lease), pid)
+}
+
+/// Wakes a task at `at`.
+pub(crate) fn wake(at: Moment, task: Waker) -> Key {
+    ENGINE.insert(at, Timer::Task(task), std::process::id())
 }
 
 /// Looks at a lease at another moment.
@@ -98,7 +95,7 @@ pub(crate) fn rewatch(key: Key, at: Moment) {
     }
 }
 
-/// Looks at a lease no more.
+/// Looks at a lease no more, or lets a task sleep on.
 pub(crate) fn unwatch(key: Key) {
     let gone = ENGINE.lock().timers.as_mut().and_then(|timers| timers.remove(key));
     drop(gone);
@@ -107,6 +104,25 @@ pub(crate) fn unwatch(key: Key) {
 impl Engine {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn insert(&self, at: Moment, timer: Timer, pid: u32) -> Key {
+        let mut state = self.lock();
+        if state.pid != Some(pid) {
+            // The first timer of the process. A forked child inherits neither thread nor duties.
+            state.pid = Some(pid);
+            state.timers = None;
+            state.wakes_at = Moment::FAR;
+            let started = thread::Builder::new().name("tenure-renew".into()).spawn(|| ENGINE.run());
+            if started.is_err() {
+                // Without threads nothing is renewed; leases end at their deadlines, and say so. The
+                // next timer tries again.
+                state.pid = None;
+            }
+        }
+        let key = state.timers.get_or_insert_default().insert(at, timer);
+        self.rouse(&mut state, at);
+        key
     }
 
     /// Wakes the timer thread only if it would sleep beyond `at`.
@@ -122,8 +138,9 @@ impl Engine {
         loop {
             let now = Moment::now();
             let due = Self::collect(&mut state, now);
-            if !due.seen.is_empty() {
+            if !due.seen.is_empty() || !due.tasks.is_empty() {
                 drop(state);
+                due.tasks.into_iter().for_each(Waker::wake);
                 due.expired.iter().for_each(|lease| lease.expire());
                 send_to_lanes(due.renewals);
                 // Some may have been the last reference to a grant, which ends outside the mutex.
@@ -149,8 +166,16 @@ impl Engine {
         let mut collected = Collected::default();
         let Some(timers) = &mut state.timers else { return collected };
         let later = |next: Moment| next.max(now + Duration::from_millis(1));
-        while let Some((key, lease)) = timers.due(now) {
-            let lease = lease.upgrade();
+        while let Some((key, timer)) = timers.due(now) {
+            let lease = match timer {
+                Timer::Lease(lease) => lease.upgrade(),
+                Timer::Task(_) => {
+                    if let Some(Timer::Task(task)) = timers.remove(key) {
+                        collected.tasks.push(task);
+                    }
+                    continue;
+                }
+            };
             match lease.as_ref().map_or(Due::Over, |lease| lease.due(now)) {
                 Due::Renew(next) => {
                     timers.set(key, later(next));
@@ -167,7 +192,7 @@ impl Engine {
         }
         let soon = now + TOGETHER;
         while !collected.renewals.is_empty()
-            && let Some((key, lease)) = timers.due(soon)
+            && let Some((key, Timer::Lease(lease))) = timers.due(soon)
             && let Some(lease) = lease.upgrade()
         {
             let Due::Renew(next) = lease.due(soon) else { break };
@@ -181,6 +206,7 @@ impl Engine {
 
 #[derive(Default)]
 struct Collected {
+    tasks: Vec<Waker>,
     renewals: Vec<Arc<dyn Watched>>,
     expired: Vec<Arc<dyn Watched>>,
     seen: Vec<Arc<dyn Watched>>,
