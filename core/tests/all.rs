@@ -223,9 +223,10 @@ fn those_who_do_not_agree_on_the_order_do_not_wait_for_each_other_for_ever() {
     // The same two stores, as a process sees them that has other names for them.
     let (nine, eight) = (one.again("9"), two.again("8"));
     let theirs = LockAll::of((Lock::new(&nine, "x"), Lock::new(&eight, "x")));
-    // Both have their first lock before they ask for the other one's.
-    one.set_slow(Duration::from_millis(50));
-    eight.set_slow(Duration::from_millis(50));
+    // Both have their first lock before either asks for the other one's.
+    for store in [&one, &two, &nine, &eight] {
+        store.set_slow(Duration::from_millis(50));
+    }
     let meet = Barrier::new(2);
     thread::scope(|scope| {
         for set in [&ours, &theirs] {

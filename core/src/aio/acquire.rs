@@ -29,14 +29,15 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
     /// background.
     #[track_caller]
     pub fn try_acquire(&self) -> impl Future<Output = Result<Lock<B, Held<R>>>> + Send + use<'_, B, R> {
-        let place = Location::caller();
-        async move {
-            let claim = self.claim(Owner::random(), place)?;
-            let mut underway = Underway::new(self, &claim);
-            match ask(self, &claim, &mut underway.doubt).await? {
-                Answer::Held(held) => Ok(held),
-                Answer::Denied(denied) => Err(self.error(Error::contended(denied))),
-            }
+        self.try_at(Location::caller())
+    }
+
+    pub(crate) async fn try_at(&self, place: &'static Location<'static>) -> Result<Lock<B, Held<R>>> {
+        let claim = self.claim(Owner::random(), place)?;
+        let mut underway = Underway::new(self, &claim);
+        match ask(self, &claim, &mut underway.doubt).await? {
+            Answer::Held(held) => Ok(held),
+            Answer::Denied(denied) => Err(self.error(Error::contended(denied))),
         }
     }
 
@@ -155,7 +156,7 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
         }
     }
 
-    async fn wait(
+    pub(crate) async fn wait(
         &self,
         until: Option<Moment>,
         place: &'static Location<'static>,

@@ -25,6 +25,7 @@
 
 mod acquire;
 mod alarm;
+mod all;
 mod answer;
 mod any;
 mod backend;
@@ -42,6 +43,7 @@ use crate::waiter::with_thread_waker;
 
 pub(crate) use alarm::Alarm;
 pub(crate) use answer::Answer;
+pub use all::{LockAll, Members};
 pub use any::{AnyBackend, AnyInspect, AnyRestore, AnySessions, Erase};
 pub use backend::{AsyncBackend, AsyncHandle};
 pub use capability::{AsyncInspect, AsyncRestore};

@@ -44,7 +44,7 @@ macro_rules! member {
 pub(crate) use member;
 
 /// Locks that can be taken together.
-pub trait Group {
+pub trait Group: Send + Sync + 'static {
     /// The same while they are held.
     type Held: HeldGroup;
 
@@ -64,7 +64,7 @@ pub trait Group {
 }
 
 /// Locks that are held together.
-pub trait HeldGroup {
+pub trait HeldGroup: Send + Sync + 'static {
     /// Any of them.
     type Grip: ?Sized + Grip;
 

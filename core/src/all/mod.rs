@@ -6,11 +6,15 @@ mod group;
 mod held;
 mod holding;
 mod order;
+mod polled;
 mod seat;
 mod table;
 mod together;
 
 pub(crate) use group::{Group, HeldGroup};
+pub(crate) use holding::set_holding;
+pub(crate) use polled::{PolledGrip, PolledSeat, take_all as take_all_polled};
+pub(crate) use table::Patience;
 pub(crate) use together::Together;
 
 use std::fmt;
@@ -18,8 +22,6 @@ use std::panic::Location;
 use std::time::Duration;
 
 use blocking::{BlockingGrip, BlockingSeat, take_all};
-use holding::set_holding;
-use table::Patience;
 
 use crate::{
     Backend, Error, Fence, Handle, Held, IntoName, Lock, Moment, Ran, Result, Rule, State, Status, Unlocked,

@@ -2,6 +2,8 @@
 //!
 //! It behaves like a network store: no queue of its own, and notifications only if told so.
 
+pub mod polled;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

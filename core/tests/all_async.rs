@@ -1,0 +1,204 @@
+//! Several locks at once for tasks: the same as for threads, and nothing is left behind by what is
+//! dropped.
+
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "shared by test files that each use a part"
+)]
+mod support;
+
+use std::future::{Future, pending};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use support::polled::{Polled, poll_times};
+use support::{Fake, Log, settings, wait_until};
+use tenure_core::aio::{Lock, LockAll, block_on};
+use tenure_core::{Backend, Cause, Status};
+
+const LONG: Duration = Duration::from_secs(30);
+const SHORT: Duration = Duration::from_millis(300);
+
+fn stores() -> (Polled, Polled, Log) {
+    let log = Log::default();
+    let late = Fake::labelled("late:", true, settings(LONG), log.clone());
+    let early = Fake::labelled("early:", true, settings(LONG), log.clone());
+    (Polled(late), Polled(early), log)
+}
+
+fn happened(log: &Log) -> Vec<String> {
+    std::mem::take(&mut *log.lock().unwrap())
+}
+
+/// Whether nothing is held, nobody waits, and, what was let go of early, in reverse.
+fn expect_nothing_left(stores: [&Polled; 2], n: usize) {
+    for (store, name) in stores.into_iter().flat_map(|store| ["a", "b", "c"].map(|name| (store, name))) {
+        let key = format!("lock:{name}");
+        wait_until(&format!("nothing is held after {n} polls"), || !store.0.is_held(&key));
+        assert_eq!(store.0.site().waiting(&key), 0, "somebody waits after {n} polls");
+    }
+}
+
+#[test]
+fn tasks_take_and_release_in_the_order_that_threads_do() {
+    let (late, early, log) = stores();
+    let set = LockAll::of((Lock::new(&late, "b"), Lock::new(&early, "b"), Lock::new(&late, "a")));
+    let order = ["+ early:b", "+ late:a", "+ late:b", "- late:b", "- late:a", "- early:b"];
+    for _ in 0..2 {
+        let held = block_on(set.acquire()).unwrap();
+        assert_eq!(held.members().1.name(), "b");
+        assert_eq!(held.fences().len(), 3);
+        block_on(held.release()).unwrap();
+        assert_eq!(happened(&log), order);
+    }
+    let error = block_on(LockAll::new(&late, ["x", "x"]).acquire()).unwrap_err();
+    assert!(error.is_misconfigured() && error.lock() == Some("x"), "{error}");
+    let sum = block_on(LockAll::new(&late, ["x", "y"]).run(async |held| held.fences().len())).unwrap();
+    assert_eq!(sum.kept().unwrap(), 2);
+}
+
+#[test]
+fn if_one_is_taken_tasks_get_none_and_the_error_names_it() {
+    let (late, early, log) = stores();
+    let taken = block_on(Lock::new(&late, "b").acquire()).unwrap();
+    let set = LockAll::of(vec![Lock::new(&late, "b"), Lock::new(&late, "a")]);
+    happened(&log);
+    let error = block_on(set.try_acquire()).unwrap_err();
+    assert!(error.is_contended() && error.lock() == Some("b"), "{error}");
+    assert_eq!(happened(&log), ["+ late:a", "- late:a"], "released before the error is told");
+    let error = block_on(set.acquire_for(SHORT)).unwrap_err();
+    assert!(error.is_timed_out() && error.lock() == Some("b"), "{error}");
+    assert_eq!(happened(&log), ["+ late:a", "- late:a"]);
+    block_on(taken.release()).unwrap();
+
+    late.0.set_down(true);
+    let both = LockAll::of((Lock::new(&late, "a"), Lock::new(&early, "a")));
+    happened(&log);
+    let error = block_on(both.acquire()).unwrap_err();
+    assert!(error.is_unavailable() && error.backend() == Some("late:"), "{error}");
+    assert_eq!(happened(&log), ["+ early:a", "- early:a"]);
+}
+
+#[test]
+fn a_set_that_is_dropped_at_any_poll_leaves_nothing_behind() {
+    let (late, early, log) = stores();
+    let options = || {
+        let kept = Lock::new(&early, "a").hold_at_least(LONG).release_on_drop(false);
+        LockAll::of((Lock::new(&late, "b"), kept, Lock::new(&early, "b").ttl(LONG), Lock::new(&late, "c")))
+    };
+    let (set, mut waited) = (options(), false);
+    for n in 0.. {
+        assert!(n < 500, "it is never done");
+        // Somebody has one in the middle until the future has come to wait for it.
+        let taken = Lock::new(&late, "b");
+        let mut taken = Some(block_on(taken.acquire()).unwrap());
+        let acquired = poll_times(set.acquire(), n, |time| {
+            waited |= late.0.site().waiting("lock:b") > 0;
+            if time == 30 {
+                taken.take().map(|taken| block_on(taken.release()).unwrap());
+            }
+        });
+        drop(taken);
+        let Some(held) = acquired else {
+            expect_nothing_left([&late, &early], n);
+            continue;
+        };
+        let held = held.unwrap();
+        assert!(n > 35 && waited, "it did not wait, after {n} polls");
+        assert!(held.members().2.remaining().is_some_and(|left| left > LONG.mul_f64(0.9)));
+        // What was held counts: the options are heeded.
+        drop(held);
+        wait_until("the others are free", || !early.0.is_held("lock:b") && !late.0.is_held("lock:b"));
+        assert!(early.0.is_held("lock:a"), "release_on_drop(false) was overridden");
+        break;
+    }
+    let dropped_in_reverse = ["- early:b", "- early:a"];
+    assert!(happened(&log).windows(2).any(|pair| pair == dropped_in_reverse));
+}
+
+#[test]
+fn a_set_that_is_dropped_while_it_lets_go_lets_go_of_all() {
+    let (late, early, _) = stores();
+    let taken = block_on(Lock::new(&late, "c").acquire()).unwrap();
+    let set = LockAll::of((Lock::new(&late, "c"), Lock::new(&early, "a"), Lock::new(&early, "b")));
+    let mut n = 0;
+    while poll_times(set.try_acquire(), n, |_| {}).is_none() {
+        wait_until("all is let go of", || !early.0.is_held("lock:a") && !early.0.is_held("lock:b"));
+        n += 1;
+    }
+    assert!(n > 10, "{n} polls are too few to have been dropped while letting go");
+    block_on(taken.release()).unwrap();
+}
+
+#[test]
+fn a_release_that_is_dropped_at_any_poll_goes_on() {
+    let (late, early, log) = stores();
+    let set = LockAll::of((Lock::new(&late, "a"), Lock::new(&early, "b"), Lock::new(&early, "c")));
+    let mut n = 0;
+    loop {
+        let held = block_on(set.acquire()).unwrap();
+        happened(&log);
+        let released = poll_times(held.release(), n, |_| {});
+        expect_nothing_left([&late, &early], n);
+        wait_until("all three are told", || log.lock().unwrap().len() == 3);
+        if let Some(answer) = released {
+            answer.unwrap();
+            break;
+        }
+        n += 1;
+    }
+    assert!(n >= 6, "{n} polls");
+    assert_eq!(happened(&log), ["- late:a", "- early:c", "- early:b"]);
+}
+
+#[test]
+fn the_first_loss_ends_what_is_guarded_and_is_told() {
+    let (late, early, _) = stores();
+    let set = LockAll::of((Lock::new(&late, "a"), Lock::new(&early, "b").ttl(SHORT)));
+    let held = block_on(set.acquire()).unwrap();
+    let (tell, told) = mpsc::channel();
+    held.on_lost(move |error| tell.send(error).unwrap());
+    assert_eq!(block_on(held.guarded(async { 5 })).unwrap(), 5);
+    assert_eq!((held.status(), held.is_held()), (Status::Held, true));
+    block_on(held.renew()).unwrap();
+    assert!(poll_times(held.lost(), 3, |_| {}).is_none());
+
+    let error = block_on(held.guarded(pending::<()>())).unwrap_err();
+    assert!(error.is_lost() && error.lock() == Some("b"), "{error}");
+    let error = block_on(held.lost());
+    assert_eq!((error.backend(), error.cause()), (Some("early:"), Some(Cause::Expired)));
+    assert_eq!(told.recv_timeout(LONG).unwrap().lock(), Some("b"));
+    assert_eq!(held.status(), Status::Lost(Cause::Expired));
+    assert!(block_on(held.renew()).is_err_and(|error| error.lock() == Some("b")));
+    assert!(block_on(held.release()).is_err_and(|error| error.is_lost()));
+    assert!(!late.0.is_held("lock:a"));
+}
+
+#[test]
+fn the_futures_can_be_sent_and_tasks_take_turns_with_threads() {
+    fn sendable<F: Future + Send>(future: F) -> F {
+        future
+    }
+    let (late, early, _) = stores();
+    let set = LockAll::of((Lock::new(&late, "a"), Lock::new(&early, "b")));
+    let threads = tenure_core::LockAll::of((
+        tenure_core::Lock::new(&late.0, "a"),
+        tenure_core::Lock::new(&early.0, "b"),
+    ));
+    let held = threads.acquire().unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let held = block_on(sendable(set.acquire_for(LONG))).unwrap();
+            block_on(sendable(held.renew())).unwrap();
+            block_on(sendable(held.release())).unwrap();
+        });
+        wait_until("the task waits", || early.0.site().waiting("lock:b") == 1);
+        held.release().unwrap();
+        waiting.join().unwrap();
+    });
+    drop(sendable(set.try_acquire()));
+    drop(sendable(set.acquire()));
+}
