@@ -37,7 +37,8 @@ fn eight_threads_that_take_random_overlapping_sets_never_wait_in_a_circle() {
                 let mut dice = Dice(thread + 1);
                 for _ in 0..150 {
                     let picks = dice.pick(locks.len());
-                    let set = LockAll::of(picks.iter().map(|pick| locks[*pick].0.clone()).collect::<Vec<_>>());
+                    let set =
+                        LockAll::of(picks.iter().map(|pick| locks[*pick].0.clone()).collect::<Vec<_>>());
                     let held = set.acquire_for(LONG).unwrap();
                     let alone: Vec<_> =
                         picks.iter().map(|pick| locks[*pick].1.try_lock().expect("two holders")).collect();

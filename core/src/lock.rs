@@ -126,11 +126,11 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
     /// contention. `Quarantined`, `Misconfigured` and `InvalidName` as their kinds say.
     #[track_caller]
     pub fn try_acquire(&self) -> Result<Lock<B, Held<R>>> {
-        self.try_at(Location::caller())
+        self.try_as(Owner::random(), Location::caller())
     }
 
-    pub(crate) fn try_at(&self, place: &'static Location<'static>) -> Result<Lock<B, Held<R>>> {
-        let claim = self.claim(Owner::random(), place)?;
+    pub(crate) fn try_as(&self, owner: Owner, place: &'static Location<'static>) -> Result<Lock<B, Held<R>>> {
+        let claim = self.claim(owner, place)?;
         let sent = self.sent();
         match self.data.backend.try_acquire(&claim) {
             Ok(Attempt::Granted(granted)) => self.begin(claim, granted, sent),

@@ -38,13 +38,13 @@ impl Rule for Permit {}
 mod sealed {
     use crate::Handle;
     use crate::aio::AsyncHandle;
-    use crate::all::{Group, Together};
+    use crate::all::{Group, Together, Way};
     use crate::lock::Plan;
 
     pub trait State {
         type Data<B: Handle>;
         type AsyncData<B: AsyncHandle>;
-        type All<M: Group>;
+        type All<W: Way, M: Group<W>>;
     }
 
     pub trait Rule {}
@@ -52,13 +52,13 @@ mod sealed {
     impl<R: super::Rule> State for super::Unlocked<R> {
         type Data<B: Handle> = Plan<B>;
         type AsyncData<B: AsyncHandle> = Plan<B>;
-        type All<M: Group> = M;
+        type All<W: Way, M: Group<W>> = M;
     }
 
     impl<R: super::Rule> State for super::Held<R> {
         type Data<B: Handle> = crate::held::Data<B>;
         type AsyncData<B: AsyncHandle> = crate::aio::Data<B>;
-        type All<M: Group> = Together<M::Held>;
+        type All<W: Way, M: Group<W>> = Together<W, M::Held>;
     }
 
     impl Rule for super::Exclusive {}

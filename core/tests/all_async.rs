@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use support::polled::{Polled, poll_times};
-use support::{Fake, Log, settings, wait_until};
+use support::{Fake, Log, happened, settings, wait_until};
 use tenure_core::aio::{Lock, LockAll, block_on};
 use tenure_core::{Backend, Cause, Status};
 
@@ -27,10 +27,6 @@ fn stores() -> (Polled, Polled, Log) {
     let late = Fake::labelled("late:", true, settings(LONG), log.clone());
     let early = Fake::labelled("early:", true, settings(LONG), log.clone());
     (Polled(late), Polled(early), log)
-}
-
-fn happened(log: &Log) -> Vec<String> {
-    std::mem::take(&mut *log.lock().unwrap())
 }
 
 /// Whether nothing is held, nobody waits, and, what was let go of early, in reverse.
@@ -98,7 +94,7 @@ fn a_set_that_is_dropped_at_any_poll_leaves_nothing_behind() {
         let acquired = poll_times(set.acquire(), n, |time| {
             waited |= late.0.site().waiting("lock:b") > 0;
             if time == 30 {
-                taken.take().map(|taken| block_on(taken.release()).unwrap());
+                drop(taken.take());
             }
         });
         drop(taken);
@@ -131,6 +127,24 @@ fn a_set_that_is_dropped_while_it_lets_go_lets_go_of_all() {
     }
     assert!(n > 10, "{n} polls are too few to have been dropped while letting go");
     block_on(taken.release()).unwrap();
+}
+
+#[test]
+fn a_set_that_has_one_lock_twice_is_found_out_and_leaves_nothing_behind_at_any_poll() {
+    let (late, early, _) = stores();
+    let again = Polled(late.0.again("late:"));
+    let set = LockAll::of((Lock::new(&late, "a"), Lock::new(&again, "a"), Lock::new(&early, "b")));
+    let mut n = 0;
+    let error = loop {
+        let tried = poll_times(set.try_acquire(), n, |_| {});
+        expect_nothing_left([&late, &early], n);
+        match tried {
+            Some(answer) => break answer.unwrap_err(),
+            None => n += 1,
+        }
+    };
+    assert!(error.is_misconfigured() && error.lock() == Some("a"), "{error}");
+    assert!(block_on(set.acquire()).unwrap_err().is_misconfigured());
 }
 
 #[test]

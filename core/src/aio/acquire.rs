@@ -29,11 +29,15 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
     /// background.
     #[track_caller]
     pub fn try_acquire(&self) -> impl Future<Output = Result<Lock<B, Held<R>>>> + Send + use<'_, B, R> {
-        self.try_at(Location::caller())
+        self.try_as(Owner::random(), Location::caller())
     }
 
-    pub(crate) async fn try_at(&self, place: &'static Location<'static>) -> Result<Lock<B, Held<R>>> {
-        let claim = self.claim(Owner::random(), place)?;
+    pub(crate) async fn try_as(
+        &self,
+        owner: Owner,
+        place: &'static Location<'static>,
+    ) -> Result<Lock<B, Held<R>>> {
+        let claim = self.claim(owner, place)?;
         let mut underway = Underway::new(self, &claim);
         match ask(self, &claim, &mut underway.doubt).await? {
             Answer::Held(held) => Ok(held),

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::{AsyncBackend, AsyncHandle, Lock};
-use crate::all::{Group, HeldGroup, Patience, PolledGrip, PolledSeat, set_holding, take_all_polled};
+use crate::all::{Awaits, Group, HeldGroup, Patience, set_holding, take_all_polled};
 use crate::{Error, Fence, Held, IntoName, Moment, Ran, Result, Rule, State, Status, Unlocked};
 
 /// Locks of one store or of several for asynchronous code that are held together or not at all; the
@@ -40,21 +40,16 @@ use crate::{Error, Fence, Held, IntoName, Moment, Ran, Result, Rule, State, Stat
 /// ```
 #[must_use = "locks do nothing until they are acquired, and held locks are released when they are dropped"]
 pub struct LockAll<M: Members, S: State = Unlocked> {
-    data: S::All<M>,
+    data: S::All<Awaits, M>,
 }
 
 /// Locks that can be taken together by [`LockAll`]: a tuple of one to eight [`Lock`]s of any stores, or
 /// a `Vec` of locks of one type.
 ///
 /// While they are held, they are the same tuple of `Lock<_, Held>` or `Vec` of `Lock<_, Held>`.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a set of locks for asynchronous code",
-    label = "not locks that can be taken together",
-    note = "pass a tuple of one to eight `tenure::aio::Lock`s that are not held, or a `Vec` of such locks"
-)]
-pub trait Members: Group<Seat = dyn PolledSeat, Held: HeldGroup<Grip = dyn PolledGrip>> {}
+pub trait Members: Group<Awaits> {}
 
-impl<M> Members for M where M: Group<Seat = dyn PolledSeat, Held: HeldGroup<Grip = dyn PolledGrip>> {}
+impl<M: Group<Awaits>> Members for M {}
 
 impl<B: AsyncHandle> LockAll<Vec<Lock<B>>> {
     /// Locks of one store, without options; see [`of`](LockAll::of) for locks with options.

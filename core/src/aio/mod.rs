@@ -42,8 +42,8 @@ use std::task::{Context, Poll, Waker};
 use crate::waiter::with_thread_waker;
 
 pub(crate) use alarm::Alarm;
-pub(crate) use answer::Answer;
 pub use all::{LockAll, Members};
+pub(crate) use answer::Answer;
 pub use any::{AnyBackend, AnyInspect, AnyRestore, AnySessions, Erase};
 pub use backend::{AsyncBackend, AsyncHandle};
 pub use capability::{AsyncInspect, AsyncRestore};

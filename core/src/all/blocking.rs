@@ -3,11 +3,22 @@
 use std::panic::Location;
 
 use super::grip::{Grip, Holding, Soon, grip};
-use super::group::{Group, Member, member};
+use super::group::{Group, Member, Way, member};
 use super::seat::{Seat, Seated};
 use super::table::{Patience, Step, Table};
 use super::together::Together;
-use crate::{Cause, Claim, Error, Fence, Handle, Held, Lock, Moment, Owner, Result, Rule, Site, Status, Unlocked};
+use crate::{
+    Cause, Claim, Error, Fence, Handle, Held, Lock, Moment, Owner, Result, Rule, Site, Status, Unlocked,
+};
+
+/// Calls that block.
+#[derive(Debug)]
+pub enum Blocks {}
+
+impl Way for Blocks {
+    type Seat = dyn BlockingSeat;
+    type Grip = dyn BlockingGrip;
+}
 
 /// A held lock of any type.
 pub trait BlockingGrip: Grip {
@@ -22,16 +33,19 @@ pub trait BlockingSeat: Seated {
 
     fn take(&mut self, until: Option<Moment>, place: &'static Location<'static>) -> Result<()>;
 
+    /// Whether another grant is one of this lock, reached through another handle of its store.
+    fn compare(&mut self, owner: Owner, fence: Fence, place: &'static Location<'static>) -> bool;
+
     /// Gives what was prolonged its fixed lifetime, from now on.
     fn renew(&mut self) -> Result<()>;
 }
 
 /// Takes all members or none.
-pub(super) fn take_all<M: Group<Seat = dyn BlockingSeat>>(
+pub(super) fn take_all<M: Group<Blocks>>(
     members: &M,
     patience: Patience,
     place: &'static Location<'static>,
-) -> Result<Together<M::Held>> {
+) -> Result<Together<Blocks, M::Held>> {
     let mut seats = members.seats()?;
     let taken = sit(Table::new(M::view(&mut seats), Moment::now(), patience)?, place)?;
     let held = M::held(seats).expect("the table is full");
@@ -49,6 +63,10 @@ fn sit(mut table: Table<'_, dyn BlockingSeat>, place: &'static Location<'static>
                 let answer = table.seat(seat).take(until, place);
                 table.answered(Moment::now(), seat, answer);
             }
+            Step::Compare(seat, owner, fence) => {
+                let same = table.seat(seat).compare(owner, fence, place);
+                table.compared(Moment::now(), same);
+            }
             Step::Renew(seat) => {
                 let answer = table.seat(seat).renew();
                 table.renewed(Moment::now(), answer);
@@ -60,11 +78,11 @@ fn sit(mut table: Table<'_, dyn BlockingSeat>, place: &'static Location<'static>
     }
 }
 
-member!(Lock, Handle, BlockingSeat);
+member!(Lock, Handle, Blocks);
 
-impl<B: Handle, R: Rule> BlockingSeat for Seat<Lock<B, Unlocked<R>>> {
+impl<B: Handle, R: Rule> BlockingSeat for Seat<Blocks, Lock<B, Unlocked<R>>> {
     fn try_take(&mut self, place: &'static Location<'static>) -> Result<()> {
-        let answer = self.lock.try_at(place);
+        let answer = self.lock.try_as(Owner::random(), place);
         self.sit(answer)
     }
 
@@ -73,12 +91,22 @@ impl<B: Handle, R: Rule> BlockingSeat for Seat<Lock<B, Unlocked<R>>> {
         self.sit(answer)
     }
 
+    fn compare(&mut self, owner: Owner, fence: Fence, place: &'static Location<'static>) -> bool {
+        match self.lock.try_as(owner, place) {
+            Ok(mut held) => {
+                held.disuse();
+                held.fence() == fence
+            }
+            Err(_) => false,
+        }
+    }
+
     fn renew(&mut self) -> Result<()> {
         self.end_prolonging().map_or(Ok(()), |(held, ttl)| held.renew_for(ttl.get()))
     }
 }
 
-grip!(Lock, Handle, BlockingGrip);
+grip!(Lock, Handle, Blocks);
 
 impl<B: Handle, R: Rule> BlockingGrip for Lock<B, Held<R>> {
     fn renew(&self) -> Result<()> {

@@ -3,16 +3,14 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::{Cause, Error, Fence, Moment, Status};
+use super::group::Way;
+use crate::{Cause, Error, Fence, Moment, Owner, Status};
 
 /// A lock that is held.
-pub trait Holding: Send + Sync + 'static {
-    /// A held lock of any type.
-    type Grip: ?Sized + Grip;
+pub trait Holding<W: Way>: Send + Sync + 'static {
+    fn erase(&self) -> &W::Grip;
 
-    fn erase(&self) -> &Self::Grip;
-
-    fn erase_boxed(self) -> Box<Self::Grip>;
+    fn erase_boxed(self) -> Box<W::Grip>;
 
     /// Says that nothing was done under it: however it ends now, its name is free at once, whatever
     /// the lock's options say.
@@ -21,6 +19,8 @@ pub trait Holding: Send + Sync + 'static {
 
 /// What a held lock of any type can do without speaking to its store.
 pub trait Grip: Send + Sync {
+    fn owner(&self) -> Owner;
+
     fn fence(&self) -> Fence;
 
     fn status(&self) -> Status;
@@ -42,15 +42,13 @@ pub(crate) type Soon<'l, T> = Pin<Box<dyn Future<Output = T> + Send + 'l>>;
 
 /// Makes held locks of a type members.
 macro_rules! grip {
-    ($Lock:ident, $Handle:ident, $Grip:ident) => {
-        impl<B: $Handle, R: Rule> Holding for $Lock<B, Held<R>> {
-            type Grip = dyn $Grip;
-
-            fn erase(&self) -> &Self::Grip {
+    ($Lock:ident, $Handle:ident, $Way:ident) => {
+        impl<B: $Handle, R: Rule> Holding<$Way> for $Lock<B, Held<R>> {
+            fn erase(&self) -> &<$Way as Way>::Grip {
                 self
             }
 
-            fn erase_boxed(self) -> Box<Self::Grip> {
+            fn erase_boxed(self) -> Box<<$Way as Way>::Grip> {
                 Box::new(self)
             }
 
@@ -60,6 +58,10 @@ macro_rules! grip {
         }
 
         impl<B: $Handle, R: Rule> Grip for $Lock<B, Held<R>> {
+            fn owner(&self) -> Owner {
+                self.owner()
+            }
+
             fn fence(&self) -> Fence {
                 self.fence()
             }

@@ -1,6 +1,5 @@
 //! A set of locks that is held.
 
-use super::blocking::BlockingGrip;
 use super::group::HeldGroup;
 use super::{LockAll, Members};
 use crate::aio::block_on;
@@ -23,8 +22,11 @@ impl<M: Members> LockAll<M, Held> {
     /// The first error in the order in which the locks were given, naming the lock: `Lost` or
     /// `Unavailable`, as for one lock.
     pub fn renew(&self) -> Result<()> {
-        let renew = |answer: Result<()>, member: &dyn BlockingGrip| answer.and(member.renew());
-        self.members().view().into_iter().fold(Ok(()), renew)
+        let mut answer = Ok(());
+        for member in self.members().view() {
+            answer = answer.and(member.renew());
+        }
+        answer
     }
 
     /// Releases all, from the one that was taken last to the first, also if one of them cannot be.
@@ -35,6 +37,10 @@ impl<M: Members> LockAll<M, Held> {
     /// The first error, naming the lock: `Lost` if it was lost before, `Unavailable` if its store does
     /// not answer, as for [one lock](crate::Lock::release).
     pub fn release(self) -> Result<()> {
-        self.data.unwind().fold(Ok(()), |answer, member| answer.and(member.release()))
+        let mut answer = Ok(());
+        for member in self.data.unwind() {
+            answer = answer.and(member.release());
+        }
+        answer
     }
 }

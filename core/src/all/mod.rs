@@ -11,9 +11,9 @@ mod seat;
 mod table;
 mod together;
 
-pub(crate) use group::{Group, HeldGroup};
+pub(crate) use group::{Group, HeldGroup, Way};
 pub(crate) use holding::set_holding;
-pub(crate) use polled::{PolledGrip, PolledSeat, take_all as take_all_polled};
+pub(crate) use polled::{Awaits, take_all as take_all_polled};
 pub(crate) use table::Patience;
 pub(crate) use together::Together;
 
@@ -21,7 +21,7 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use blocking::{BlockingGrip, BlockingSeat, take_all};
+use blocking::{Blocks, take_all};
 
 use crate::{
     Backend, Error, Fence, Handle, Held, IntoName, Lock, Moment, Ran, Result, Rule, State, Status, Unlocked,
@@ -81,7 +81,7 @@ use crate::{
 /// [`hold_at_least`](Lock::hold_at_least) and [`release_on_drop`](Lock::release_on_drop) say.
 #[must_use = "locks do nothing until they are acquired, and held locks are released when they are dropped"]
 pub struct LockAll<M: Members, S: State = Unlocked> {
-    data: S::All<M>,
+    data: S::All<Blocks, M>,
 }
 
 /// Locks that can be taken together by [`LockAll`]: a tuple of one to eight [`Lock`]s of any stores, or
@@ -90,14 +90,9 @@ pub struct LockAll<M: Members, S: State = Unlocked> {
 /// While they are held, they are the same tuple of `Lock<_, Held>` or `Vec` of `Lock<_, Held>`. Stores
 /// of several types that are known only at run time go into one `Vec` as
 /// [`AnyBackend`](crate::AnyBackend).
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a set of locks",
-    label = "not locks that can be taken together",
-    note = "pass a tuple of one to eight locks that are not held, or a `Vec` of such locks"
-)]
-pub trait Members: Group<Seat = dyn BlockingSeat, Held: HeldGroup<Grip = dyn BlockingGrip>> {}
+pub trait Members: Group<Blocks> {}
 
-impl<M> Members for M where M: Group<Seat = dyn BlockingSeat, Held: HeldGroup<Grip = dyn BlockingGrip>> {}
+impl<M: Group<Blocks>> Members for M {}
 
 impl<B: Handle> LockAll<Vec<Lock<B>>> {
     /// Locks of one store, without options; see [`of`](Self::of) for locks with options.
@@ -137,9 +132,7 @@ impl<M: Members> LockAll<M> {
     ///
     /// Those of [`Lock::try_acquire`], naming the lock that could not be had. `Lost` if a lock was
     /// lost before the last one was granted. `Misconfigured` if there is no lock in the set, or the
-    /// same one twice: the same key of the same store, as told by its handle. Two handles that were
-    /// opened separately are two stores here; a set that stands in its own way then is `Contended`,
-    /// with a note.
+    /// same one twice.
     #[track_caller]
     pub fn try_acquire(&self) -> Result<LockAll<M, Held>> {
         self.take(Patience::None, Location::caller())
@@ -149,8 +142,7 @@ impl<M: Members> LockAll<M> {
     ///
     /// # Errors
     ///
-    /// As [`try_acquire`](Self::try_acquire), but never `Contended`: a set that stands in its own way
-    /// is `Misconfigured`. `Unavailable` as for [`Lock::acquire`]. `Lost` if locks were lost three
+    /// As [`try_acquire`](Self::try_acquire), but never `Contended`. `Unavailable` as for [`Lock::acquire`]. `Lost` if locks were lost three
     /// times before the set was complete, as with a ttl that is shorter than the stores take to answer.
     #[track_caller]
     pub fn acquire(&self) -> Result<LockAll<M, Held>> {

@@ -3,12 +3,21 @@
 use std::panic::Location;
 
 use super::grip::{Grip, Holding, Soon, grip};
-use super::group::{Group, Member, member};
+use super::group::{Group, Member, Way, member};
 use super::seat::{Seat, Seated};
 use super::table::{Patience, Step, Table};
 use super::together::Together;
 use crate::aio::{AsyncHandle, Lock};
 use crate::{Cause, Claim, Error, Fence, Held, Moment, Owner, Result, Rule, Site, Status, Unlocked};
+
+/// Futures that are polled.
+#[derive(Debug)]
+pub enum Awaits {}
+
+impl Way for Awaits {
+    type Seat = dyn PolledSeat;
+    type Grip = dyn PolledGrip;
+}
 
 /// A held lock of any type.
 pub trait PolledGrip: Grip {
@@ -23,6 +32,9 @@ pub trait PolledSeat: Seated {
 
     fn take(&mut self, until: Option<Moment>, place: &'static Location<'static>) -> Soon<'_, Result<()>>;
 
+    /// Whether another grant is one of this lock, reached through another handle of its store.
+    fn compare(&mut self, owner: Owner, fence: Fence, place: &'static Location<'static>) -> Soon<'_, bool>;
+
     /// Gives what was prolonged its fixed lifetime, from now on.
     fn renew(&mut self) -> Soon<'_, Result<()>>;
 
@@ -31,11 +43,11 @@ pub trait PolledSeat: Seated {
 }
 
 /// Takes all members or none. Dropped at any point, it leaves nothing behind.
-pub(crate) async fn take_all<M: Group<Seat = dyn PolledSeat>>(
+pub(crate) async fn take_all<M: Group<Awaits>>(
     members: &M,
     patience: Patience,
     place: &'static Location<'static>,
-) -> Result<Together<M::Held>> {
+) -> Result<Together<Awaits, M::Held>> {
     let mut seats = members.seats()?;
     let table = Table::new(M::view(&mut seats), Moment::now(), patience)?;
     let taken = sit(table, place).await?;
@@ -54,6 +66,10 @@ async fn sit(mut table: Table<'_, dyn PolledSeat>, place: &'static Location<'sta
                 let answer = table.seat(seat).take(until, place).await;
                 table.answered(Moment::now(), seat, answer);
             }
+            Step::Compare(seat, owner, fence) => {
+                let same = table.seat(seat).compare(owner, fence, place).await;
+                table.compared(Moment::now(), same);
+            }
             Step::Renew(seat) => {
                 let answer = table.seat(seat).renew().await;
                 table.renewed(Moment::now(), answer);
@@ -65,12 +81,12 @@ async fn sit(mut table: Table<'_, dyn PolledSeat>, place: &'static Location<'sta
     }
 }
 
-member!(Lock, AsyncHandle, PolledSeat);
+member!(Lock, AsyncHandle, Awaits);
 
-impl<B: AsyncHandle, R: Rule> PolledSeat for Seat<Lock<B, Unlocked<R>>> {
+impl<B: AsyncHandle, R: Rule> PolledSeat for Seat<Awaits, Lock<B, Unlocked<R>>> {
     fn try_take(&mut self, place: &'static Location<'static>) -> Soon<'_, Result<()>> {
         Box::pin(async move {
-            let answer = self.lock.try_at(place).await;
+            let answer = self.lock.try_as(Owner::random(), place).await;
             self.sit(answer)
         })
     }
@@ -79,6 +95,16 @@ impl<B: AsyncHandle, R: Rule> PolledSeat for Seat<Lock<B, Unlocked<R>>> {
         Box::pin(async move {
             let answer = self.lock.wait(until, place).await;
             self.sit(answer)
+        })
+    }
+
+    fn compare(&mut self, owner: Owner, fence: Fence, place: &'static Location<'static>) -> Soon<'_, bool> {
+        Box::pin(async move {
+            let Ok(mut held) = self.lock.try_as(owner, place).await else { return false };
+            let same = held.fence() == fence;
+            held.disuse();
+            drop(held.release().await);
+            same
         })
     }
 
@@ -101,7 +127,7 @@ impl<B: AsyncHandle, R: Rule> PolledSeat for Seat<Lock<B, Unlocked<R>>> {
     }
 }
 
-grip!(Lock, AsyncHandle, PolledGrip);
+grip!(Lock, AsyncHandle, Awaits);
 
 impl<B: AsyncHandle, R: Rule> PolledGrip for Lock<B, Held<R>> {
     fn renew(&self) -> Soon<'_, Result<()>> {

@@ -1,12 +1,12 @@
 //! One member of a set that is being acquired.
 
 use super::grip::{Grip, Holding};
-use super::group::Member;
-use crate::{Claim, Error, Fence, Result, Site, Status, Term, Ttl};
+use super::group::{Member, Way};
+use crate::{Claim, Error, Fence, Owner, Result, Site, Status, Term, Ttl};
 
 /// A member, and what is held of it.
 #[expect(missing_debug_implementations, reason = "public only inside a sealed trait")]
-pub struct Seat<L: Member> {
+pub struct Seat<W: Way, L: Member<W>> {
     pub(super) lock: L,
     /// As the lock's own claims are; never sent.
     claim: Claim,
@@ -15,7 +15,7 @@ pub struct Seat<L: Member> {
     prolonged: bool,
 }
 
-impl<L: Member> Seat<L> {
+impl<W: Way, L: Member<W>> Seat<W, L> {
     pub(super) fn new(lock: &L) -> Result<Self> {
         let claim = lock.claim()?;
         Ok(Self { lock: lock.clone(), claim, held: None, prolonged: false })
@@ -62,8 +62,8 @@ pub trait Seated: Send {
     /// Whether its lock's lifetime is fixed.
     fn is_fixed(&self) -> bool;
 
-    /// The fence of what is held.
-    fn fence(&self) -> Option<Fence>;
+    /// The token and the fence of what is held.
+    fn grant(&self) -> Option<(Owner, Fence)>;
 
     /// The loss of what is held, if it is lost.
     fn loss(&self) -> Option<Error>;
@@ -78,7 +78,7 @@ pub trait Seated: Send {
     fn vacate(&mut self);
 }
 
-impl<L: Member> Seated for Seat<L> {
+impl<W: Way, L: Member<W>> Seated for Seat<W, L> {
     fn site(&self) -> &Site {
         self.lock.site()
     }
@@ -91,8 +91,9 @@ impl<L: Member> Seated for Seat<L> {
         self.fixed().is_some()
     }
 
-    fn fence(&self) -> Option<Fence> {
-        self.held.as_ref().map(|held| held.erase().fence())
+    fn grant(&self) -> Option<(Owner, Fence)> {
+        let held = self.held.as_ref()?.erase();
+        Some((held.owner(), held.fence()))
     }
 
     fn loss(&self) -> Option<Error> {

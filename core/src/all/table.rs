@@ -3,7 +3,7 @@
 use super::order::arrange;
 use super::seat::Seated;
 use crate::policy::{Course, Jitter, Next, Then, Waits};
-use crate::{Error, Kind, Moment, Result};
+use crate::{Error, Fence, Kind, Moment, Owner, Result};
 
 /// How long a caller waits for a set.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,15 @@ pub(crate) struct Table<'s, S: Seated + ?Sized> {
     taken: Vec<usize>,
     /// Whether all is being let go of, and for what error if not in order to begin anew.
     leaving: Option<Option<Error>>,
+    /// A refusal that looks as if the set stood in its own way.
+    doubt: Option<Doubt>,
+}
+
+struct Doubt {
+    seat: usize,
+    refusal: Error,
+    owner: Owner,
+    fence: Fence,
 }
 
 /// What to do next.
@@ -33,6 +42,9 @@ pub(crate) enum Step {
     Try(usize),
     /// Wait for this seat's lock until then or as long as it takes, and tell the answer.
     Wait(usize, Option<Moment>),
+    /// Ask for this seat's lock with the token of another seat's grant, let go of what was granted,
+    /// and [tell](Table::compared) whether it was the grant with that fence.
+    Compare(usize, Owner, Fence),
     /// Give this seat's lock its lifetime anew, and tell the answer.
     Renew(usize),
     /// Release this seat's lock as if it had never been held, whatever the answer.
@@ -56,7 +68,7 @@ impl<'s, S: Seated + ?Sized> Table<'s, S> {
             Patience::Until(until) => waits(Some(until)),
             Patience::Endless => waits(None),
         };
-        Ok(Self { seats, course: Course::new(order, waits), taken: Vec::new(), leaving: None })
+        Ok(Self { seats, course: Course::new(order, waits), taken: Vec::new(), leaving: None, doubt: None })
     }
 
     pub(crate) fn seat(&mut self, seat: usize) -> &mut S {
@@ -72,6 +84,9 @@ impl<'s, S: Seated + ?Sized> Table<'s, S> {
                 return Step::Failed(error);
             }
             self.leaving = None;
+        }
+        if let Some(Doubt { seat, owner, fence, .. }) = self.doubt {
+            return Step::Compare(seat, owner, fence);
         }
         match self.course.next(now, Jitter::random()) {
             Next::Try(seat) => Step::Try(seat),
@@ -91,11 +106,26 @@ impl<'s, S: Seated + ?Sized> Table<'s, S> {
                 self.taken.push(seat);
                 self.course.granted();
             }
-            Err(error) => {
-                let own = self.is_own(seat, &error);
-                let then = self.course.refused(now, error, own);
-                self.follow(then);
+            Err(refusal) => match self.doubt(seat, &refusal) {
+                Some((owner, fence)) => self.doubt = Some(Doubt { seat, refusal, owner, fence }),
+                None => self.refused(now, refusal),
+            },
+        }
+    }
+
+    /// Takes in whether a refused lock is the same as one that is held.
+    ///
+    /// A store answers a token that has the lock already with the grant that it has. And a new grant
+    /// would have a larger fence than the one that was in the way. So there is no mistake.
+    pub(crate) fn compared(&mut self, now: Moment, same: bool) {
+        match self.doubt.take() {
+            Some(Doubt { refusal, .. }) if same => {
+                let twice = "the set has this lock twice, through two handles of one store, and would wait for \
+                             itself; open the store once, and name each lock once";
+                self.follow(Then::Fail(Error::misconfigured(twice).about(&refusal)));
             }
+            Some(Doubt { refusal, .. }) => self.refused(now, refusal),
+            None => {}
         }
     }
 
@@ -136,15 +166,18 @@ impl<'s, S: Seated + ?Sized> Table<'s, S> {
         }
     }
 
-    /// Whether what stands in the way of a lock looks like another member of this set, reached
-    /// through another handle of the same store: the same key, and the same fence.
-    fn is_own(&self, refused: usize, error: &Error) -> bool {
-        let key = self.seats[refused].claim().key();
-        let same = |taken: &usize| {
-            let taken = &self.seats[*taken];
-            taken.claim().key() == key && taken.fence() == error.holder()
-        };
-        error.holder().is_some() && self.taken.iter().any(same)
+    fn refused(&mut self, now: Moment, refusal: Error) {
+        let then = self.course.refused(now, refusal);
+        self.follow(then);
+    }
+
+    /// The grant of another seat that may be what stands in the way: it has the same key and the same
+    /// fence.
+    fn doubt(&self, refused: usize, refusal: &Error) -> Option<(Owner, Fence)> {
+        let (key, holder) = (self.seats[refused].claim().key(), refusal.holder()?);
+        let same_key =
+            self.taken.iter().map(|taken| &self.seats[*taken]).filter(|seat| seat.claim().key() == key);
+        same_key.filter_map(|seat| seat.grant()).find(|(_, fence)| *fence == holder)
     }
 }
 

@@ -2,23 +2,25 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use super::grip::Grip;
-use super::group::HeldGroup;
+use super::group::{HeldGroup, Way};
 use crate::{Cause, Error, Fence, Moment, Status};
 
 /// The data of a held set; dropping it releases the members in reverse.
-pub struct Together<H: HeldGroup> {
+pub struct Together<W: Way, H: HeldGroup<W>> {
     members: Option<H>,
     /// The members in the order in which they were taken.
     taken: Vec<usize>,
+    way: PhantomData<fn() -> W>,
 }
 
-impl<H: HeldGroup> Together<H> {
+impl<W: Way, H: HeldGroup<W>> Together<W, H> {
     pub(crate) fn new(members: H, taken: Vec<usize>) -> Self {
-        Self { members: Some(members), taken }
+        Self { members: Some(members), taken, way: PhantomData }
     }
 
     pub(crate) fn members(&self) -> &H {
@@ -79,24 +81,24 @@ impl<H: HeldGroup> Together<H> {
     }
 
     /// The members as they are to be released one after another.
-    pub(crate) fn unwind(mut self) -> Unwinding<H::Grip> {
+    pub(crate) fn unwind(mut self) -> Unwinding<W::Grip> {
         self.start_unwinding()
     }
 
-    fn start_unwinding(&mut self) -> Unwinding<H::Grip> {
+    fn start_unwinding(&mut self) -> Unwinding<W::Grip> {
         let members = self.members.take().map(H::boxes).unwrap_or_default();
         let mut members: Vec<_> = members.into_iter().map(Some).collect();
         Unwinding(self.taken.iter().filter_map(|taken| members.get_mut(*taken)?.take()).collect())
     }
 }
 
-impl<H: HeldGroup> Drop for Together<H> {
+impl<W: Way, H: HeldGroup<W>> Drop for Together<W, H> {
     fn drop(&mut self) {
         drop(self.start_unwinding());
     }
 }
 
-impl<H: HeldGroup> fmt::Debug for Together<H> {
+impl<W: Way, H: HeldGroup<W>> fmt::Debug for Together<W, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Together").field("taken", &self.taken).finish_non_exhaustive()
     }

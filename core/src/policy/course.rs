@@ -25,8 +25,6 @@ pub(crate) struct Course {
     /// How many rounds in order there were before this one.
     rounds: u32,
     losses: u32,
-    /// How many refusals in a row looked as if the set stood in its own way.
-    own: u32,
 }
 
 /// How long the caller waits.
@@ -77,7 +75,7 @@ impl Course {
     /// The way to the members in their order; `waits` is `None` for a caller who does not.
     pub(crate) fn new(order: Vec<usize>, waits: Option<Waits>) -> Self {
         let round = order.clone();
-        Self { order, waits, round, place: 0, aside: false, asked: false, rounds: 0, losses: 0, own: 0 }
+        Self { order, waits, round, place: 0, aside: false, asked: false, rounds: 0, losses: 0 }
     }
 
     pub(crate) fn next(&self, now: Moment, jitter: Jitter) -> Next {
@@ -102,10 +100,9 @@ impl Course {
         self.asked = false;
     }
 
-    /// The member is not. `own` says that it looks as if this very set held it.
-    pub(crate) fn refused(&mut self, now: Moment, error: Error, own: bool) -> Then {
+    /// The member is not.
+    pub(crate) fn refused(&mut self, now: Moment, error: Error) -> Then {
         let is_busy = matches!(error.kind(), Kind::Contended | Kind::Quarantined | Kind::TimedOut);
-        let error = if own { error.with_note(OWN) } else { error };
         let Some(waits) = self.waits.filter(|_| is_busy) else { return Then::Fail(error) };
         if waits.until.is_some_and(|until| until <= now) {
             return Then::Fail(self.timed_out(now.since(waits.began), error));
@@ -113,11 +110,6 @@ impl Course {
         if !self.aside && !self.asked && waits.asks_first && self.place > 0 {
             self.asked = true;
             return Then::GoOn;
-        }
-        self.own = if own { self.own + 1 } else { 0 };
-        // Once may be chance: another holder's fence can be the same in another store.
-        if self.own > 1 {
-            return Then::Fail(Error::misconfigured(OWN_AGAIN).about(&error).with_source(error));
         }
         let busy = self.round.get(self.place).copied();
         self.rounds += u32::from(self.aside);
@@ -152,10 +144,6 @@ impl Course {
     }
 }
 
-const OWN: &str = "it may be held by another member of this very set: if two of its stores are one store \
-                   that was opened twice, open it once";
-const OWN_AGAIN: &str = "this lock is in the set twice, through two handles of one store, and would wait for \
-                         itself; open the store once, and name each lock once";
 const LOST: &str = "that was before all members of the set were held; use a longer ttl or lease";
 
 #[cfg(test)]
@@ -187,7 +175,7 @@ mod tests {
             course.granted();
         }
         assert_eq!(next(&course), Next::Try(1));
-        let then = course.refused(NOW, busy(Kind::Contended), false);
+        let then = course.refused(NOW, busy(Kind::Contended));
         assert!(matches!(then, Then::Fail(error) if error.is_contended()));
     }
 
@@ -204,13 +192,13 @@ mod tests {
     fn who_gives_way_waits_for_what_was_busy_with_nothing_in_hand_and_then_only_asks() {
         let mut course = waiting(3, None);
         course.granted();
-        assert!(matches!(course.refused(NOW, busy(Kind::TimedOut), false), Then::LetGo));
+        assert!(matches!(course.refused(NOW, busy(Kind::TimedOut)), Then::LetGo));
         assert_eq!(next(&course), Next::Wait(1, None));
         course.granted();
         assert_eq!(next(&course), Next::Try(0));
         course.granted();
         assert_eq!(next(&course), Next::Try(2));
-        assert!(matches!(course.refused(NOW, busy(Kind::Contended), false), Then::LetGo));
+        assert!(matches!(course.refused(NOW, busy(Kind::Contended)), Then::LetGo));
         assert_eq!(next(&course), Next::Wait(0, None), "the next round is in order again");
         course.granted();
         let Next::Wait(1, Some(until)) = next(&course) else { panic!("{:?}", next(&course)) };
@@ -224,7 +212,7 @@ mod tests {
         assert_eq!(next(&course), Next::Wait(0, None));
         course.granted();
         assert_eq!(next(&course), Next::Try(1));
-        assert!(matches!(course.refused(NOW, busy(Kind::Contended), false), Then::GoOn));
+        assert!(matches!(course.refused(NOW, busy(Kind::Contended)), Then::GoOn));
         assert!(matches!(next(&course), Next::Wait(1, Some(_))));
     }
 
@@ -233,7 +221,7 @@ mod tests {
         let mut course = waiting(2, Some(SECOND));
         course.granted();
         assert_eq!(next(&course), Next::Wait(1, Some(NOW + SECOND)));
-        let Then::Fail(error) = course.refused(NOW + SECOND, busy(Kind::TimedOut).on("b"), false) else {
+        let Then::Fail(error) = course.refused(NOW + SECOND, busy(Kind::TimedOut).on("b")) else {
             panic!("it went on")
         };
         assert!(error.is_timed_out() && error.lock() == Some("b"), "{error}");
@@ -244,20 +232,8 @@ mod tests {
     fn what_is_not_contention_fails_at_once() {
         let mut course = waiting(2, None);
         course.granted();
-        let then = course.refused(NOW, Error::unavailable("down"), false);
+        let then = course.refused(NOW, Error::unavailable("down"));
         assert!(matches!(then, Then::Fail(error) if error.is_unavailable()));
-    }
-
-    #[test]
-    fn a_set_that_stands_in_its_own_way_twice_in_a_row_is_told() {
-        let mut course = waiting(2, None);
-        course.granted();
-        assert!(matches!(course.refused(NOW, busy(Kind::TimedOut), true), Then::LetGo));
-        course.granted();
-        let Then::Fail(error) = course.refused(NOW, busy(Kind::Contended), true) else {
-            panic!("it went on")
-        };
-        assert!(error.is_misconfigured(), "{error}");
     }
 
     #[test]
@@ -300,7 +276,7 @@ mod tests {
                     course.granted();
                     continue;
                 }
-                match course.refused(NOW, busy(kind), false) {
+                match course.refused(NOW, busy(kind)) {
                     Then::GoOn => {}
                     Then::LetGo => held.clear(),
                     Then::Fail(error) => prop_assert!(false, "{error}"),
