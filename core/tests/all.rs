@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::{Fake, Log, happened, settings, wait_until};
-use tenure_core::{AnyBackend, Cause, Held, Lock, LockAll, Status};
+use tenure_core::{AnyBackend, Backend, Cause, Held, Lock, LockAll, Status};
 
 const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(300);
@@ -95,19 +95,16 @@ fn all_members_share_one_deadline() {
     let first = Lock::new(&early, "a").acquire().unwrap();
     let second = Lock::new(&late, "a").acquire().unwrap();
     let set = LockAll::of((Lock::new(&early, "a"), Lock::new(&late, "a")));
+    let (half, limit) = (2 * SHORT, 4 * SHORT);
     thread::scope(|scope| {
         let began = Instant::now();
-        let waiting = scope.spawn(|| set.acquire_for(2 * SHORT));
-        thread::sleep(SHORT);
+        let waiting = scope.spawn(|| set.acquire_for(limit));
+        thread::sleep(half);
         first.release().unwrap();
         let error = waiting.join().unwrap().unwrap_err();
         let waited = began.elapsed();
         assert!(error.is_timed_out() && error.backend() == Some("late:"), "{error}");
-        assert!(
-            error.to_string().contains("within 600.") || error.to_string().contains("within 60"),
-            "{error}"
-        );
-        assert!(waited >= 2 * SHORT && waited < 3 * SHORT, "{waited:?}");
+        assert!(waited >= limit && waited < limit + half, "{waited:?}");
     });
     second.release().unwrap();
     set.try_acquire().unwrap().release().unwrap();
@@ -165,6 +162,24 @@ fn a_fixed_lifetime_begins_when_the_set_is_complete() {
         assert_eq!(held.members().0.lost(), Cause::Expired, "it is not kept alive any more");
         assert!(held.release().is_err_and(|error| error.is_lost()));
     });
+}
+
+#[test]
+fn a_set_whose_fixed_lifetime_cannot_be_given_anew_is_an_error() {
+    let (late, early, _) = stores();
+    let taken = Lock::new(&late, "b").acquire().unwrap();
+    let set = LockAll::of((Lock::new(&early, "a").ttl(LONG), Lock::new(&late, "b")));
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| set.acquire());
+        wait_until("it waits for the second member", || late.site().waiting("lock:b") == 1);
+        early.set_down(true);
+        taken.release().unwrap();
+        let error = waiting.join().unwrap().unwrap_err();
+        assert!(error.is_unavailable() && error.lock() == Some("a"), "{error}");
+    });
+    assert!(!late.is_held("lock:b"));
+    early.set_down(false);
+    wait_until("the first member is let go of", || !early.is_held("lock:a"));
 }
 
 #[test]
@@ -260,6 +275,21 @@ fn a_store_that_was_opened_twice_is_found_out_instead_of_waited_for() {
 }
 
 #[test]
+fn two_stores_with_the_same_key_and_the_same_fence_are_two() {
+    let (late, early, _) = stores();
+    let slow = Duration::from_secs(1);
+    let taken = Lock::new(&late, "x").ttl(slow + slow / 2).acquire().unwrap();
+    let set = LockAll::of((Lock::new(&early, "x"), Lock::new(&late, "x")));
+    // It is denied once, and free when it is asked for again to see whether it is the same lock.
+    late.set_slow(slow);
+    let error = set.try_acquire().unwrap_err();
+    assert!(error.is_contended() && error.backend() == Some("late:"), "{error}");
+    assert_eq!(error.holder(), Some(taken.fence()));
+    assert!(!late.is_held("lock:x") && !early.is_held("lock:x"));
+    assert_eq!(late.calls().acquire.load(SeqCst), 3, "it was not asked again, so nothing was tested");
+}
+
+#[test]
 fn a_set_is_as_lost_as_the_worst_of_its_members() {
     let (late, early, _) = stores();
     let set = LockAll::of((Lock::new(&late, "a").ttl(LONG), Lock::new(&early, "b").ttl(LONG / 2)));
@@ -296,7 +326,8 @@ fn a_set_is_as_lost_as_the_worst_of_its_members() {
 #[test]
 fn a_release_goes_on_after_an_error_and_reports_the_first() {
     let (late, early, log) = stores();
-    let set = LockAll::of((Lock::new(&late, "a"), Lock::new(&late, "b"), Lock::new(&early, "c")));
+    let handed = Lock::new(&late, "a").release_on_drop(false);
+    let set = LockAll::of((handed, Lock::new(&late, "b"), Lock::new(&early, "c")));
     let held = set.acquire().unwrap();
     late.lose("lock:b");
     early.lose("lock:c");

@@ -50,6 +50,13 @@ fn tasks_take_and_release_in_the_order_that_threads_do() {
         block_on(held.release()).unwrap();
         assert_eq!(happened(&log), order);
     }
+    let held = block_on(set.acquire()).unwrap();
+    late.0.lose("lock:b");
+    happened(&log);
+    let error = block_on(held.release()).unwrap_err();
+    assert!(error.is_lost() && error.lock() == Some("b"), "{error}");
+    assert_eq!(happened(&log), order[4..], "the others are released before the error is told");
+
     let error = block_on(LockAll::new(&late, ["x", "x"]).acquire()).unwrap_err();
     assert!(error.is_misconfigured() && error.lock() == Some("x"), "{error}");
     let sum = block_on(LockAll::new(&late, ["x", "y"]).run(async |held| held.fences().len())).unwrap();
@@ -91,6 +98,7 @@ fn a_set_that_is_dropped_at_any_poll_leaves_nothing_behind() {
         // Somebody has one in the middle until the future has come to wait for it.
         let taken = Lock::new(&late, "b");
         let mut taken = Some(block_on(taken.acquire()).unwrap());
+        happened(&log);
         let acquired = poll_times(set.acquire(), n, |time| {
             waited |= late.0.site().waiting("lock:b") > 0;
             if time == 30 {
@@ -100,6 +108,7 @@ fn a_set_that_is_dropped_at_any_poll_leaves_nothing_behind() {
         drop(taken);
         let Some(held) = acquired else {
             expect_nothing_left([&late, &early], n);
+            expect_reverse(happened(&log), n);
             continue;
         };
         let held = held.unwrap();
@@ -111,8 +120,15 @@ fn a_set_that_is_dropped_at_any_poll_leaves_nothing_behind() {
         assert!(early.0.is_held("lock:a"), "release_on_drop(false) was overridden");
         break;
     }
-    let dropped_in_reverse = ["- early:b", "- early:a"];
-    assert!(happened(&log).windows(2).any(|pair| pair == dropped_in_reverse));
+}
+
+/// What was taken was let go of in reverse, apart from what somebody else let go of.
+fn expect_reverse(mut events: Vec<String>, n: usize) {
+    let others = events.iter().position(|event| event == "- late:b").expect("somebody else had it");
+    events.remove(others);
+    let (taken, left): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| event.starts_with('+'));
+    let left: Vec<_> = left.into_iter().rev().map(|event| event.replacen('-', "+", 1)).collect();
+    assert_eq!(taken, left, "after {n} polls");
 }
 
 #[test]

@@ -210,8 +210,8 @@ impl Backend for Fake {
             Some(row) if row.owner == Some(end.claim().owner()) && row.until > Moment::now() => {
                 row.owner = end.keep().map(|_| Owner::random());
                 row.until = end.keep().map_or(row.until, |keep| Moment::now() + keep);
-                drop(locks);
                 self.write_down("-", end.claim());
+                drop(locks);
                 if self.0.notifies {
                     self.0.site.notify(end.claim().key());
                 }
@@ -228,6 +228,7 @@ impl Backend for Fake {
             && row.owner == Some(claim.owner())
         {
             row.owner = None;
+            self.write_down("-", claim);
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::{OnceLock, mpsc};
 use std::task::{Context, Poll, Waker};
+use std::thread;
 
 use tenure_core::aio::{self, AsyncBackend, Task};
 use tenure_core::{Attempt, Backend, Claim, Release, Renewal, Result, Site, Watch};
@@ -55,8 +57,15 @@ impl AsyncBackend for Polled {
         slowly(|| Backend::release(&self.0, end)).await
     }
 
+    /// In the order in which it is called.
     fn spawn(&self, task: Task) {
-        std::thread::spawn(|| aio::block_on(task));
+        static BACKGROUND: OnceLock<mpsc::Sender<Task>> = OnceLock::new();
+        let background = BACKGROUND.get_or_init(|| {
+            let (send, tasks) = mpsc::channel();
+            thread::spawn(move || tasks.into_iter().for_each(aio::block_on));
+            send
+        });
+        background.send(task).unwrap();
     }
 
     async fn abandon(&self, claim: &Claim) {
