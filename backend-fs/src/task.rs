@@ -2,8 +2,8 @@
 //! in place, which costs a tenth of that.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tenure_core::{Error, Result};
 
@@ -45,6 +45,12 @@ pub(crate) fn at_once<T>(work: impl FnOnce() -> T) -> Option<T> {
 /// Does `work` in a thread of the pool. Work whose future is dropped before it has begun to change
 /// anything changes nothing.
 pub(crate) async fn in_pool<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    static PROCESS: OnceLock<u32> = OnceLock::new();
+    let pid = std::process::id();
+    if *PROCESS.get_or_init(|| pid) != pid {
+        // A forked child inherits no thread of the pool, and no other thread that could be kept waiting.
+        return work();
+    }
     let given_up = Arc::new(AtomicBool::new(false));
     let flag = given_up.clone();
     let _after = After(move || flag.store(true, Ordering::SeqCst));

@@ -44,7 +44,7 @@ impl<P: Port> Guard<P> {
     /// How long the grant lasts from now if nothing is renewed.
     pub(crate) fn remaining(&self) -> crate::Lease {
         match self.lease().deadline() {
-            Some(deadline) => crate::Lease::For(deadline.since(Moment::now())),
+            Some(deadline) => crate::Lease::For(deadline.since(self.lease().now())),
             None => crate::Lease::Session,
         }
     }

@@ -40,7 +40,7 @@ macro_rules! lock_holding {
             /// How long the lock is certainly held if nothing is renewed; `None` if it has no lease.
             #[must_use]
             pub fn remaining(&self) -> Option<Duration> {
-                self.deadline().map(|deadline| deadline.since(Moment::now()))
+                self.deadline().map(|deadline| deadline.since(self.lease().now()))
             }
 
             /// What is known of the lock now, without asking the store.

@@ -49,6 +49,8 @@ mod settings;
 mod site;
 mod state;
 mod status;
+pub mod testing;
+mod time;
 mod ttl;
 mod turns;
 mod wait;

@@ -1,9 +1,8 @@
 //! A lock that is not held: its options, and the ways to get it.
 
 use std::fmt;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use crate::claim::Target;
@@ -115,6 +114,10 @@ impl<B: Handle> Lock<B> {
 
 lock_options!(Lock, Handle);
 
+// What a panic interrupts is the store's answer; nothing in here is left half done.
+impl<B: Handle, S: State> UnwindSafe for Lock<B, S> {}
+impl<B: Handle, S: State> RefUnwindSafe for Lock<B, S> {}
+
 /// Acquiring.
 impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
     /// Gets the lock if it is free, without waiting.
@@ -166,7 +169,7 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
     /// one. Otherwise as [`acquire`](Self::acquire).
     #[track_caller]
     pub fn acquire_for(&self, limit: Duration) -> Result<Lock<B, Held<R>>> {
-        self.wait(Some(Moment::now() + limit), Location::caller())
+        self.wait(Some(self.site().now() + limit), Location::caller())
     }
 
     /// Waits for the lock until `deadline`, an [`Instant`](std::time::Instant) or a [`Moment`].
@@ -218,7 +221,7 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         B: Restore,
     {
         let claim = self.claim(owner, Location::caller())?;
-        let sent = Moment::now();
+        let sent = self.site().now();
         let granted = self.data.backend.restore(&claim).map_err(|error| self.error(error))?;
         self.begin(claim, granted, Some(sent))
     }
@@ -284,7 +287,7 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         rest: bool,
     ) -> Result<Lock<B, Held<R>>> {
         let backend = &self.data.backend;
-        let began = Moment::now();
+        let began = backend.site().now();
         let mut wait = Wait::new(backend.site(), claim, began, until);
         if let Some(denied) = denied {
             wait.denied(began, denied);
@@ -294,26 +297,25 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         }
         wait.diagnose();
         loop {
-            let now = Moment::now();
+            let now = wait.site().now();
             match with_thread_waker(|waker| wait.turn(waker, now)) {
                 Turn::Ask => match self.ask(claim) {
                     Ok(Answer::Held(held)) => {
                         wait.won(held.data.0.remaining());
                         return Ok(held);
                     }
-                    Ok(Answer::Denied(denied)) => wait.denied(Moment::now(), denied),
+                    Ok(Answer::Denied(denied)) => wait.denied(wait.site().now(), denied),
                     Err(error) => {
-                        if let Err(error) = wait.failed(Moment::now(), error) {
+                        if let Err(error) = wait.failed(wait.site().now(), error) {
                             return self.give_up(claim, &mut wait, error);
                         }
                     }
                 },
                 Turn::Watch => {
                     let watch = backend.watch(claim);
-                    wait.watching(Moment::now(), watch);
+                    wait.watching(wait.site().now(), watch);
                 }
-                Turn::Sleep(Moment::FAR) => thread::park(),
-                Turn::Sleep(until) => thread::park_timeout(until.since(now)),
+                Turn::Sleep(until) => wait.site().park_until(until),
                 Turn::Given(granted) => {
                     let lease = granted.lease;
                     let held = self.begin_given(claim, granted)?;
@@ -359,7 +361,7 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
 
     fn abandon_later(&self, claim: Claim) {
         let backend = self.data.backend.clone();
-        self.site().lane().run(move || {
+        self.site().run_later(move || {
             backend.abandon(&claim);
             backend.site().notify(claim.key());
             None

@@ -126,7 +126,7 @@ macro_rules! lock_options {
 
             /// When a request that goes out now was sent; a store inside the process counts by itself.
             pub(crate) fn sent(&self) -> Option<Moment> {
-                (!self.site().is_direct()).then(Moment::now)
+                (!self.site().is_direct()).then(|| self.site().now())
             }
 
             pub(crate) fn error(&self, error: Error) -> Error {

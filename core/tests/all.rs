@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::{Fake, Log, happened, settings, wait_until};
+use tenure_core::testing::{HeldLock, Scripted, assert_held, assert_lost};
 use tenure_core::{AnyBackend, Backend, Cause, Held, Lock, LockAll, Status};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -287,6 +288,48 @@ fn two_stores_with_the_same_key_and_the_same_fence_are_two() {
     assert_eq!(error.holder(), Some(taken.fence()));
     assert!(!late.is_held("lock:x") && !early.is_held("lock:x"));
     assert_eq!(late.calls().acquire.load(SeqCst), 3, "it was not asked again, so nothing was tested");
+}
+
+#[test]
+fn nothing_is_held_for_long_while_a_set_waits() {
+    let store = Scripted::new();
+    let hour = Duration::from_secs(3600);
+    store.taken_for("b", hour);
+    let set = LockAll::new(&store, ["b", "a"]);
+    let began = store.clock().now();
+    let error = set.acquire_for(hour / 2).unwrap_err();
+    assert!(error.is_timed_out() && error.lock() == Some("b"), "{error}");
+    assert!(error.to_string().contains("all 2 locks of the set were free within 1800"), "{error}");
+    assert_eq!(store.clock().now().since(began), hour / 2);
+    // Held once, for a second or two, and then no more.
+    assert_eq!(store.events("a").len(), 2, "{:?}", store.events("a"));
+
+    let held = set.acquire().unwrap();
+    let waited = store.clock().now().since(began);
+    assert!(waited >= hour && waited < hour + Duration::from_secs(10), "{waited:?}");
+    assert_eq!(store.events("a").len(), 5, "{:?}", store.events("a"));
+    assert_held(&held);
+    store.clock().advance(hour);
+    assert_held(&held);
+    let _thief = store.taken("a");
+    store.clock().advance(hour);
+    assert_lost(&held);
+    assert_eq!(HeldLock::name(&held), "a");
+}
+
+#[test]
+fn stores_that_live_in_different_times_are_waited_for_in_their_own() {
+    let (scripted, fake) = (Scripted::new(), Fake::new(true, settings(LONG)));
+    let taken = Lock::new(&fake, "x").acquire().unwrap();
+    let set = LockAll::of((Lock::new(&fake, "x"), Lock::new(&scripted, "a")));
+    let began = Instant::now();
+    assert!(set.acquire_for(SHORT).unwrap_err().is_timed_out());
+    assert!(began.elapsed() >= SHORT && began.elapsed() < LONG);
+    taken.release().unwrap();
+    scripted.taken_for("a", LONG);
+    let set = LockAll::of((Lock::new(&scripted, "a"), Lock::new(&fake, "x")));
+    set.acquire_for(2 * LONG).unwrap().release().unwrap();
+    assert!(began.elapsed() < LONG);
 }
 
 #[test]

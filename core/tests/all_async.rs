@@ -1,6 +1,8 @@
 //! Several locks at once for tasks: the same as for threads, and nothing is left behind by what is
 //! dropped.
 
+#[allow(dead_code, unreachable_pub, reason = "shared by test files that each use a part")]
+mod polled;
 #[allow(
     dead_code,
     unreachable_pub,
@@ -10,11 +12,13 @@
 mod support;
 
 use std::future::{Future, pending};
+use std::pin::pin;
 use std::sync::mpsc;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use support::polled::{Polled, poll_times};
+use polled::AsyncFake;
 use support::{Fake, Log, happened, settings, wait_until};
 use tenure_core::aio::{Lock, LockAll, block_on};
 use tenure_core::{Backend, Cause, Status};
@@ -22,19 +26,31 @@ use tenure_core::{Backend, Cause, Status};
 const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(300);
 
-fn stores() -> (Polled, Polled, Log) {
+fn stores() -> (AsyncFake, AsyncFake, Log) {
     let log = Log::default();
     let late = Fake::labelled("late:", true, settings(LONG), log.clone());
     let early = Fake::labelled("early:", true, settings(LONG), log.clone());
-    (Polled(late), Polled(early), log)
+    (AsyncFake::new(late, 1).in_order(), AsyncFake::new(early, 1).in_order(), log)
 }
 
-/// Whether nothing is held, nobody waits, and, what was let go of early, in reverse.
-fn expect_nothing_left(stores: [&Polled; 2], n: usize) {
+/// Polls a future at most so often, and drops it if it is not done by then.
+fn poll_times<F: Future>(future: F, times: usize, mut before: impl FnMut(usize)) -> Option<F::Output> {
+    let mut future = pin!(future);
+    (0..times).find_map(|time| {
+        before(time);
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(done) => Some(done),
+            Poll::Pending => None,
+        }
+    })
+}
+
+/// Whether nothing is held, and nobody waits.
+fn expect_nothing_left(stores: [&AsyncFake; 2], n: usize) {
     for (store, name) in stores.into_iter().flat_map(|store| ["a", "b", "c"].map(|name| (store, name))) {
         let key = format!("lock:{name}");
-        wait_until(&format!("nothing is held after {n} polls"), || !store.0.is_held(&key));
-        assert_eq!(store.0.site().waiting(&key), 0, "somebody waits after {n} polls");
+        wait_until(&format!("nothing is held after {n} polls"), || !store.fake().is_held(&key));
+        assert_eq!(store.fake().site().waiting(&key), 0, "somebody waits after {n} polls");
     }
 }
 
@@ -51,7 +67,7 @@ fn tasks_take_and_release_in_the_order_that_threads_do() {
         assert_eq!(happened(&log), order);
     }
     let held = block_on(set.acquire()).unwrap();
-    late.0.lose("lock:b");
+    late.fake().lose("lock:b");
     happened(&log);
     let error = block_on(held.release()).unwrap_err();
     assert!(error.is_lost() && error.lock() == Some("b"), "{error}");
@@ -77,7 +93,7 @@ fn if_one_is_taken_tasks_get_none_and_the_error_names_it() {
     assert_eq!(happened(&log), ["+ late:a", "- late:a"]);
     block_on(taken.release()).unwrap();
 
-    late.0.set_down(true);
+    late.fake().set_down(true);
     let both = LockAll::of((Lock::new(&late, "a"), Lock::new(&early, "a")));
     happened(&log);
     let error = block_on(both.acquire()).unwrap_err();
@@ -100,7 +116,7 @@ fn a_set_that_is_dropped_at_any_poll_leaves_nothing_behind() {
         let mut taken = Some(block_on(taken.acquire()).unwrap());
         happened(&log);
         let acquired = poll_times(set.acquire(), n, |time| {
-            waited |= late.0.site().waiting("lock:b") > 0;
+            waited |= late.fake().site().waiting("lock:b") > 0;
             if time == 30 {
                 drop(taken.take());
             }
@@ -116,8 +132,10 @@ fn a_set_that_is_dropped_at_any_poll_leaves_nothing_behind() {
         assert!(held.members().2.remaining().is_some_and(|left| left > LONG.mul_f64(0.9)));
         // What was held counts: the options are heeded.
         drop(held);
-        wait_until("the others are free", || !early.0.is_held("lock:b") && !late.0.is_held("lock:b"));
-        assert!(early.0.is_held("lock:a"), "release_on_drop(false) was overridden");
+        wait_until("the others are free", || {
+            !early.fake().is_held("lock:b") && !late.fake().is_held("lock:b")
+        });
+        assert!(early.fake().is_held("lock:a"), "release_on_drop(false) was overridden");
         break;
     }
 }
@@ -138,7 +156,7 @@ fn a_set_that_is_dropped_while_it_lets_go_lets_go_of_all() {
     let set = LockAll::of((Lock::new(&late, "c"), Lock::new(&early, "a"), Lock::new(&early, "b")));
     let mut n = 0;
     while poll_times(set.try_acquire(), n, |_| {}).is_none() {
-        wait_until("all is let go of", || !early.0.is_held("lock:a") && !early.0.is_held("lock:b"));
+        wait_until("all is let go of", || !early.fake().is_held("lock:a") && !early.fake().is_held("lock:b"));
         n += 1;
     }
     assert!(n > 10, "{n} polls are too few to have been dropped while letting go");
@@ -148,7 +166,7 @@ fn a_set_that_is_dropped_while_it_lets_go_lets_go_of_all() {
 #[test]
 fn a_set_that_has_one_lock_twice_is_found_out_and_leaves_nothing_behind_at_any_poll() {
     let (late, early, _) = stores();
-    let again = Polled(late.0.again("late:"));
+    let again = AsyncFake::new(late.fake().again("late:"), 1).in_order();
     let set = LockAll::of((Lock::new(&late, "a"), Lock::new(&again, "a"), Lock::new(&early, "b")));
     let mut n = 0;
     let error = loop {
@@ -204,7 +222,7 @@ fn the_first_loss_ends_what_is_guarded_and_is_told() {
     assert_eq!(held.status(), Status::Lost(Cause::Expired));
     assert!(block_on(held.renew()).is_err_and(|error| error.lock() == Some("b")));
     assert!(block_on(held.release()).is_err_and(|error| error.is_lost()));
-    assert!(!late.0.is_held("lock:a"));
+    assert!(!late.fake().is_held("lock:a"));
 }
 
 #[test]
@@ -215,8 +233,8 @@ fn the_futures_can_be_sent_and_tasks_take_turns_with_threads() {
     let (late, early, _) = stores();
     let set = LockAll::of((Lock::new(&late, "a"), Lock::new(&early, "b")));
     let threads = tenure_core::LockAll::of((
-        tenure_core::Lock::new(&late.0, "a"),
-        tenure_core::Lock::new(&early.0, "b"),
+        tenure_core::Lock::new(late.fake(), "a"),
+        tenure_core::Lock::new(early.fake(), "b"),
     ));
     let held = threads.acquire().unwrap();
     thread::scope(|scope| {
@@ -225,7 +243,7 @@ fn the_futures_can_be_sent_and_tasks_take_turns_with_threads() {
             block_on(sendable(held.renew())).unwrap();
             block_on(sendable(held.release())).unwrap();
         });
-        wait_until("the task waits", || early.0.site().waiting("lock:b") == 1);
+        wait_until("the task waits", || early.fake().site().waiting("lock:b") == 1);
         held.release().unwrap();
         waiting.join().unwrap();
     });

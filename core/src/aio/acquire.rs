@@ -79,7 +79,7 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
         &self,
         limit: Duration,
     ) -> impl Future<Output = Result<Lock<B, Held<R>>>> + Send + use<'_, B, R> {
-        self.wait(Some(Moment::now() + limit), Location::caller())
+        self.wait(Some(self.site().now() + limit), Location::caller())
     }
 
     /// Waits for the lock until `deadline`, an [`Instant`](std::time::Instant) or a [`Moment`].
@@ -154,7 +154,7 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
         let place = Location::caller();
         async move {
             let claim = self.claim(owner, place)?;
-            let sent = Moment::now();
+            let sent = self.site().now();
             let granted = self.data.backend.restore(&claim).await.map_err(|error| self.error(error))?;
             self.begin(&claim, granted, Some(sent))
         }
@@ -229,7 +229,7 @@ impl<'l, B: AsyncHandle, R: Rule> Underway<'l, B, R> {
         denied: Option<Denied>,
         rest: bool,
     ) -> Result<Lock<B, Held<R>>> {
-        let began = Moment::now();
+        let began = self.lock.site().now();
         let Self { lock, claim, wait, doubt } = &mut self;
         let (site, backend) = (lock.site(), &lock.data.backend);
         let wait = wait.insert(Wait::new(site, claim, began, until));
@@ -249,9 +249,9 @@ impl<'l, B: AsyncHandle, R: Rule> Underway<'l, B, R> {
                         self.wait = None;
                         return Ok(held);
                     }
-                    Ok(Answer::Denied(denied)) => wait.denied(Moment::now(), denied),
+                    Ok(Answer::Denied(denied)) => wait.denied(site.now(), denied),
                     Err(error) => {
-                        if let Err(error) = wait.failed(Moment::now(), error) {
+                        if let Err(error) = wait.failed(site.now(), error) {
                             return self.give_up(error);
                         }
                     }
@@ -260,12 +260,12 @@ impl<'l, B: AsyncHandle, R: Rule> Underway<'l, B, R> {
                     let before = std::mem::replace(doubt, true);
                     let watch = backend.watch(claim).await;
                     *doubt = before;
-                    wait.watching(Moment::now(), watch);
+                    wait.watching(site.now(), watch);
                 }
                 Turn::Given(granted) => return self.take(granted),
                 Turn::Failed(error) => return self.give_up(error),
                 Turn::TimedOut => {
-                    let error = wait.timed_out(Moment::now().since(began));
+                    let error = wait.timed_out(site.now().since(began));
                     return self.give_up(error);
                 }
                 Turn::Sleep(_) => {}
@@ -342,8 +342,8 @@ fn abandon<B: AsyncHandle>(backend: &B, claim: &Claim) {
 }
 
 /// What to do next, after sleeping as long as there is nothing to do.
-async fn next(wait: &mut Wait<'_>, alarm: &mut Alarm) -> Turn {
-    poll_fn(|cx| match wait.turn(cx.waker(), Moment::now()) {
+async fn next(wait: &mut Wait<'_>, alarm: &mut Alarm<'_>) -> Turn {
+    poll_fn(|cx| match wait.turn(cx.waker(), wait.site().now()) {
         Turn::Sleep(until) => {
             alarm.set(until, cx.waker());
             Poll::Pending

@@ -118,7 +118,7 @@ impl<M: Members> LockAll<M> {
         &self,
         limit: Duration,
     ) -> impl Future<Output = Result<LockAll<M, Held>>> + Send + use<'_, M> {
-        self.take(Patience::Until(Moment::now() + limit), Location::caller())
+        self.take(Patience::Until(self.data.now() + limit), Location::caller())
     }
 
     /// Waits for all locks until `deadline`, an [`Instant`](std::time::Instant) or a [`Moment`].

@@ -1,7 +1,7 @@
 //! An asynchronous lock that is not held: its options, and the ways to get it.
 
 use std::fmt;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,3 +75,7 @@ impl<B: AsyncHandle> Lock<B> {
 }
 
 lock_options!(Lock, AsyncHandle);
+
+// What a panic interrupts is the store's answer; nothing in here is left half done.
+impl<B: AsyncHandle, S: State> UnwindSafe for Lock<B, S> {}
+impl<B: AsyncHandle, S: State> RefUnwindSafe for Lock<B, S> {}

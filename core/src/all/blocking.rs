@@ -1,6 +1,7 @@
 //! Members whose calls block.
 
 use std::panic::Location;
+use std::time::Duration;
 
 use super::grip::{Grip, Holding, Soon, grip};
 use super::group::{Group, Member, Way, member};
@@ -47,29 +48,29 @@ pub(super) fn take_all<M: Group<Blocks>>(
     place: &'static Location<'static>,
 ) -> Result<Together<Blocks, M::Held>> {
     let mut seats = members.seats()?;
-    let taken = sit(Table::new(M::view(&mut seats), Moment::now(), patience)?, place)?;
+    let taken = sit(Table::new(M::view(&mut seats), patience)?, place)?;
     let held = M::held(seats).expect("the table is full");
     Ok(Together::new(held, taken))
 }
 
 fn sit(mut table: Table<'_, dyn BlockingSeat>, place: &'static Location<'static>) -> Result<Vec<usize>> {
     loop {
-        match table.step(Moment::now()) {
+        match table.step() {
             Step::Try(seat) => {
                 let answer = table.seat(seat).try_take(place);
-                table.answered(Moment::now(), seat, answer);
+                table.answered(seat, answer);
             }
             Step::Wait(seat, until) => {
                 let answer = table.seat(seat).take(until, place);
-                table.answered(Moment::now(), seat, answer);
+                table.answered(seat, answer);
             }
             Step::Compare(seat, owner, fence) => {
                 let same = table.seat(seat).compare(owner, fence, place);
-                table.compared(Moment::now(), same);
+                table.compared(same);
             }
             Step::Renew(seat) => {
                 let answer = table.seat(seat).renew();
-                table.renewed(Moment::now(), answer);
+                table.renewed(answer);
             }
             Step::Leave(seat) => table.seat(seat).vacate(),
             Step::Failed(error) => return Err(error),

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use super::group::Way;
 use crate::{Cause, Error, Fence, Moment, Owner, Status};
@@ -25,7 +26,11 @@ pub trait Grip: Send + Sync {
 
     fn status(&self) -> Status;
 
+    fn name(&self) -> &str;
+
     fn deadline(&self) -> Option<Moment>;
+
+    fn remaining(&self) -> Option<Duration>;
 
     fn keep_alive(&self);
 
@@ -70,8 +75,16 @@ macro_rules! grip {
                 self.status()
             }
 
+            fn name(&self) -> &str {
+                self.name()
+            }
+
             fn deadline(&self) -> Option<Moment> {
                 self.deadline()
+            }
+
+            fn remaining(&self) -> Option<Duration> {
+                self.remaining()
             }
 
             fn keep_alive(&self) {

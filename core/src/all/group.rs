@@ -2,7 +2,7 @@
 
 use super::grip::{Grip, Holding};
 use super::seat::{Seat, Seated};
-use crate::{Claim, Result, Site};
+use crate::{Claim, Moment, Result, Site};
 
 /// The two ways of getting locks: by calls that block, and by futures that are polled.
 pub trait Way: 'static {
@@ -67,6 +67,9 @@ pub trait Group<W: Way>: Send + Sync + 'static {
     /// A seat for each.
     type Seats: Send;
 
+    /// The moment now, in the time that the first of the stores lives in.
+    fn now(&self) -> Moment;
+
     fn seats(&self) -> Result<Self::Seats>;
 
     /// The seats in the caller's order.
@@ -88,6 +91,10 @@ pub trait HeldGroup<W: Way>: Send + Sync + 'static {
 impl<W: Way, L: Member<W>> Group<W> for Vec<L> {
     type Held = Vec<L::Held>;
     type Seats = Vec<Seat<W, L>>;
+
+    fn now(&self) -> Moment {
+        self.first().map_or_else(Moment::now, |lock| lock.site().now())
+    }
 
     fn seats(&self) -> Result<Self::Seats> {
         self.iter().map(Seat::new).collect()
@@ -117,6 +124,10 @@ macro_rules! tuples {
         impl<W: Way, $($member: Member<W>),+> Group<W> for ($($member,)+) {
             type Held = ($($member::Held,)+);
             type Seats = ($(Seat<W, $member>,)+);
+
+            fn now(&self) -> Moment {
+                self.0.site().now()
+            }
 
             fn seats(&self) -> Result<Self::Seats> {
                 Ok(($(Seat::new(&self.$at)?,)+))

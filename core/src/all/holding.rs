@@ -58,7 +58,7 @@ macro_rules! set_holding {
             /// How long all are certainly held if nothing is renewed; `None` if none of them has a lease.
             #[must_use]
             pub fn remaining(&self) -> Option<Duration> {
-                self.deadline().map(|deadline| deadline.since(Moment::now()))
+                self.data.remaining()
             }
 
             /// The worst that is known of any of them, without asking the stores: lost if one is, unknown
@@ -89,6 +89,16 @@ macro_rules! set_holding {
             #[must_use]
             pub fn named(&self, name: &str) -> Option<&$Lock<B, Held<R>>> {
                 self.members().iter().find(|member| member.name() == name)
+            }
+        }
+
+        impl<M: $Members> crate::testing::HeldLock for $LockAll<M, Held> {
+            fn status(&self) -> Status {
+                self.status()
+            }
+
+            fn name(&self) -> &str {
+                self.data.worst()
             }
         }
 

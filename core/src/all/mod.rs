@@ -158,7 +158,7 @@ impl<M: Members> LockAll<M> {
     /// [`acquire`](Self::acquire).
     #[track_caller]
     pub fn acquire_for(&self, limit: Duration) -> Result<LockAll<M, Held>> {
-        self.take(Patience::Until(Moment::now() + limit), Location::caller())
+        self.take(Patience::Until(self.data.now() + limit), Location::caller())
     }
 
     /// Waits for all locks until `deadline`, an [`Instant`](std::time::Instant) or a [`Moment`].

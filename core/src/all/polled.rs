@@ -1,6 +1,7 @@
 //! Members whose calls are futures.
 
 use std::panic::Location;
+use std::time::Duration;
 
 use super::grip::{Grip, Holding, Soon, grip};
 use super::group::{Group, Member, Way, member};
@@ -49,7 +50,7 @@ pub(crate) async fn take_all<M: Group<Awaits>>(
     place: &'static Location<'static>,
 ) -> Result<Together<Awaits, M::Held>> {
     let mut seats = members.seats()?;
-    let table = Table::new(M::view(&mut seats), Moment::now(), patience)?;
+    let table = Table::new(M::view(&mut seats), patience)?;
     let taken = sit(table, place).await?;
     let held = M::held(seats).expect("the table is full");
     Ok(Together::new(held, taken))
@@ -57,22 +58,22 @@ pub(crate) async fn take_all<M: Group<Awaits>>(
 
 async fn sit(mut table: Table<'_, dyn PolledSeat>, place: &'static Location<'static>) -> Result<Vec<usize>> {
     loop {
-        match table.step(Moment::now()) {
+        match table.step() {
             Step::Try(seat) => {
                 let answer = table.seat(seat).try_take(place).await;
-                table.answered(Moment::now(), seat, answer);
+                table.answered(seat, answer);
             }
             Step::Wait(seat, until) => {
                 let answer = table.seat(seat).take(until, place).await;
-                table.answered(Moment::now(), seat, answer);
+                table.answered(seat, answer);
             }
             Step::Compare(seat, owner, fence) => {
                 let same = table.seat(seat).compare(owner, fence, place).await;
-                table.compared(Moment::now(), same);
+                table.compared(same);
             }
             Step::Renew(seat) => {
                 let answer = table.seat(seat).renew().await;
-                table.renewed(Moment::now(), answer);
+                table.renewed(answer);
             }
             Step::Leave(seat) => table.seat(seat).leave().await,
             Step::Failed(error) => return Err(error),

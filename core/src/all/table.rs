@@ -3,7 +3,7 @@
 use super::order::arrange;
 use super::seat::Seated;
 use crate::policy::{Course, Jitter, Next, Then, Waits};
-use crate::{Error, Fence, Kind, Moment, Owner, Result};
+use crate::{Error, Fence, Moment, Owner, Result};
 
 /// How long a caller waits for a set.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,8 @@ pub(crate) enum Patience {
     Endless,
 }
 
-/// A set that is being acquired. Dropping it lets go of what is held, in reverse.
+/// A set that is being acquired, in the time that the first of its stores lives in. Dropping it lets
+/// go of what is held, in reverse.
 pub(crate) struct Table<'s, S: Seated + ?Sized> {
     seats: Vec<&'s mut S>,
     course: Course,
@@ -59,10 +60,10 @@ impl<'s, S: Seated + ?Sized> Table<'s, S> {
     /// # Errors
     ///
     /// `Misconfigured` if there is no seat, or the same lock on two.
-    pub(crate) fn new(seats: Vec<&'s mut S>, now: Moment, patience: Patience) -> Result<Self> {
+    pub(crate) fn new(seats: Vec<&'s mut S>, patience: Patience) -> Result<Self> {
         let order = arrange(seats.iter().map(|seat| (seat.site(), seat.claim())))?;
         let asks_first = seats.iter().any(|seat| seat.is_fixed());
-        let waits = |until| Some(Waits { began: now, until, asks_first });
+        let waits = |until| seats.first().map(|seat| Waits { began: seat.site().now(), until, asks_first });
         let waits = match patience {
             Patience::None => None,
             Patience::Until(until) => waits(Some(until)),
@@ -75,7 +76,7 @@ impl<'s, S: Seated + ?Sized> Table<'s, S> {
         self.seats[seat]
     }
 
-    pub(crate) fn step(&mut self, now: Moment) -> Step {
+    pub(crate) fn step(&mut self) -> Step {
         if let Some(error) = &mut self.leaving {
             if let Some(last) = self.taken.pop() {
                 return Step::Leave(last);
@@ -88,19 +89,22 @@ impl<'s, S: Seated + ?Sized> Table<'s, S> {
         if let Some(Doubt { seat, owner, fence, .. }) = self.doubt {
             return Step::Compare(seat, owner, fence);
         }
+        let now = self.now();
         match self.course.next(now, Jitter::random()) {
             Next::Try(seat) => Step::Try(seat),
             Next::Wait(seat, until) => {
                 // What is held must not run out meanwhile.
                 self.taken.iter().for_each(|taken| self.seats[*taken].prolong());
-                Step::Wait(seat, until)
+                // A store of another time has another clock.
+                let site = self.seats[seat].site();
+                Step::Wait(seat, until.map(|until| site.now() + until.since(now)))
             }
-            Next::Full => self.full(now),
+            Next::Full => self.full(),
         }
     }
 
     /// Takes in the answer to a question for a lock.
-    pub(crate) fn answered(&mut self, now: Moment, seat: usize, answer: Result<()>) {
+    pub(crate) fn answered(&mut self, seat: usize, answer: Result<()>) {
         match answer {
             Ok(()) => {
                 self.taken.push(seat);
@@ -108,7 +112,7 @@ impl<'s, S: Seated + ?Sized> Table<'s, S> {
             }
             Err(refusal) => match self.doubt(seat, &refusal) {
                 Some((owner, fence)) => self.doubt = Some(Doubt { seat, refusal, owner, fence }),
-                None => self.refused(now, refusal),
+                None => self.refused(refusal),
             },
         }
     }
@@ -117,45 +121,49 @@ impl<'s, S: Seated + ?Sized> Table<'s, S> {
     ///
     /// A store answers a token that has the lock already with the grant that it has. And a new grant
     /// would have a larger fence than the one that was in the way. So there is no mistake.
-    pub(crate) fn compared(&mut self, now: Moment, same: bool) {
+    pub(crate) fn compared(&mut self, same: bool) {
         match self.doubt.take() {
             Some(Doubt { refusal, .. }) if same => {
                 let twice = "the set has this lock twice, through two handles of one store, and would wait for \
                              itself; open the store once, and name each lock once";
                 self.follow(Then::Fail(Error::misconfigured(twice).about(&refusal)));
             }
-            Some(Doubt { refusal, .. }) => self.refused(now, refusal),
+            Some(Doubt { refusal, .. }) => self.refused(refusal),
             None => {}
         }
     }
 
     /// Takes in the answer to a renewal.
-    pub(crate) fn renewed(&mut self, now: Moment, answer: Result<()>) {
+    pub(crate) fn renewed(&mut self, answer: Result<()>) {
         match answer {
             Ok(()) => {}
-            Err(error) if error.kind() == Kind::Lost => self.lost(now, error),
+            Err(error) if error.is_lost() => self.lost(error),
             Err(error) => self.follow(Then::Fail(error)),
         }
     }
 
     /// All seats are taken: gives back the lifetimes that ran meanwhile, and looks whether all are
     /// still held.
-    fn full(&mut self, now: Moment) -> Step {
+    fn full(&mut self) -> Step {
         if let Some(seat) = self.taken.iter().find(|taken| self.seats[**taken].is_prolonged()) {
             return Step::Renew(*seat);
         }
         match self.seats.iter().find_map(|seat| seat.loss()) {
             None => Step::Full(std::mem::take(&mut self.taken)),
             Some(error) => {
-                self.lost(now, error);
-                self.step(now)
+                self.lost(error);
+                self.step()
             }
         }
     }
 
-    fn lost(&mut self, now: Moment, error: Error) {
-        let then = self.course.lost(now, error);
+    fn lost(&mut self, error: Error) {
+        let then = self.course.lost(self.now(), error);
         self.follow(then);
+    }
+
+    fn now(&self) -> Moment {
+        self.seats.first().map_or_else(Moment::now, |seat| seat.site().now())
     }
 
     fn follow(&mut self, then: Then) {
@@ -166,8 +174,8 @@ impl<'s, S: Seated + ?Sized> Table<'s, S> {
         }
     }
 
-    fn refused(&mut self, now: Moment, refusal: Error) {
-        let then = self.course.refused(now, refusal);
+    fn refused(&mut self, refusal: Error) {
+        let then = self.course.refused(self.now(), refusal);
         self.follow(then);
     }
 

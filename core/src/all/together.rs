@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use super::grip::Grip;
 use super::group::{HeldGroup, Way};
@@ -46,6 +47,17 @@ impl<W: Way, H: HeldGroup<W>> Together<W, H> {
             }
         }
         worst
+    }
+
+    /// The name of one that has that status.
+    pub(crate) fn worst(&self) -> &str {
+        let (members, worst) = (self.members().view(), self.status());
+        let found = members.iter().find(|member| member.status() == worst).or(members.first());
+        found.map_or("", |member| member.name())
+    }
+
+    pub(crate) fn remaining(&self) -> Option<Duration> {
+        self.members().view().into_iter().filter_map(Grip::remaining).min()
     }
 
     pub(crate) fn deadline(&self) -> Option<Moment> {

@@ -69,7 +69,7 @@ impl<B: Handle> Port for Blocking<B> {
             })
             .filter(|(lease, _)| lease.phase.load(Ordering::SeqCst) < ENDED)
             .collect();
-        let sent = Moment::now();
+        let sent = backend.site().now();
         let due: Vec<_> = live
             .iter()
             .map(|(lease, _)| Renewal::new(&lease.claim, &lease.grant, lease.routine_ttl(sent)))
@@ -92,9 +92,9 @@ impl<B: Handle> Port for Blocking<B> {
     fn release_later(lease: Arc<Lease<Self>>, keep: Option<Duration>) {
         let until = lease.worth_releasing_until();
         let mut pause = LATER_PAUSE;
-        lease.site().clone().lane().run(move || {
+        lease.site().clone().run_later(move || {
             let unanswered = lease.release(keep).is_err_and(|error| error.is_unavailable());
-            if unanswered && Moment::now() < until {
+            if unanswered && lease.now() < until {
                 pause = longer(pause);
                 return Some(pause);
             }
@@ -115,7 +115,7 @@ impl<B: Handle> Port for Blocking<B> {
         let (give, answer) = Answer::new();
         let site = lease.site().clone();
         let mut work = Some(move || give.give(Self::give_up(lease)));
-        site.lane().run(move || {
+        site.run_later(move || {
             if let Some(work) = work.take() {
                 work();
             }

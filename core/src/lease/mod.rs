@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::engine::{self, Key};
+use crate::engine::Key;
 use crate::policy::{Jitter, first_renewal, retry_renewal};
 use crate::port::Port;
 use crate::site::HeldHere;
@@ -82,7 +82,7 @@ impl<P: Port> Lease<P> {
         let kept = matches!(claim.term(), Term::Kept(_));
         let timed = matches!(lifetime, Lifetime::For(_));
         let hold_at_least = claim.target().hold_at_least.is_some();
-        let now = (!direct || timed || hold_at_least).then(Moment::now);
+        let now = (!direct || timed || hold_at_least).then(|| port.site().now());
         let (valid_until, stored_until) = match (lifetime, now) {
             (Lifetime::For(ttl), Some(now)) => {
                 let since = since.or(sent).unwrap_or(now);
@@ -115,7 +115,7 @@ impl<P: Port> Lease<P> {
             lease.list(&mut lease.watch());
         }
         if renews {
-            lease.schedule(sent.or(now).unwrap_or_else(Moment::now));
+            lease.schedule(sent.or(now).unwrap_or_else(|| lease.now()));
             lease.watch_from(&mut lease.watch(), lease.next_look());
         }
         lease
@@ -179,7 +179,7 @@ impl<P: Port> Lease<P> {
             return;
         }
         self.renew_at.store(0, Ordering::SeqCst);
-        self.watch_from(&mut self.watch(), Moment::now());
+        self.watch_from(&mut self.watch(), self.now());
     }
 
     /// Begins a request that changes the lifetime: what is asked for is told by `prepare`.
@@ -187,7 +187,7 @@ impl<P: Port> Lease<P> {
         if let Status::Lost(cause) = self.status() {
             return Err(self.error(Error::lost(cause)));
         }
-        let sent = Moment::now();
+        let sent = self.now();
         Ok(Exchange { sent, ttl: prepare(sent) })
     }
 
@@ -293,7 +293,7 @@ impl<P: Port> Lease<P> {
         let listed = std::mem::take(&mut watch.listed);
         drop(watch);
         if let Some(timer) = timer {
-            engine::unwatch(timer);
+            self.site().engine().unwatch(timer);
         }
         if listed {
             self.site().let_go(self.claim.key(), self.claim.owner());
@@ -310,13 +310,13 @@ impl<P: Port> Lease<P> {
 
     fn watch_from(self: &Arc<Self>, watch: &mut Watch, at: Moment) {
         match watch.timer {
-            Some(timer) => engine::rewatch(timer, at),
+            Some(timer) => self.site().engine().rewatch(timer, at),
             None => {
                 self.is_watched.store(true, Ordering::SeqCst);
                 let lease: Weak<Self> = Arc::downgrade(self);
                 let ours = self.claim.process();
                 let process = if ours == 0 { std::process::id() } else { ours };
-                watch.timer = Some(engine::watch(at, lease, process));
+                watch.timer = Some(self.site().engine().watch(at, lease, process));
             }
         }
     }
@@ -327,7 +327,7 @@ impl<P: Port> Lease<P> {
         if let Some(timer) = timer
             && self.phase.load(Ordering::SeqCst) < ENDED
         {
-            engine::rewatch(timer, self.next_look());
+            self.site().engine().rewatch(timer, self.next_look());
         }
     }
 
@@ -357,7 +357,7 @@ impl<P: Port> Lease<P> {
 
     /// Takes in the answer to a renewal that asked for `ttl` at `sent`.
     fn settle(self: &Arc<Self>, sent: Moment, ttl: Duration, answer: &Result<()>) {
-        let now = Moment::now();
+        let now = self.now();
         match answer {
             Ok(()) => {
                 if ttl != Duration::MAX {
@@ -387,23 +387,27 @@ impl<P: Port> Lease<P> {
     }
 
     fn is_over(&self) -> bool {
-        self.deadline().is_some_and(|deadline| deadline <= Moment::now())
+        self.deadline().is_some_and(|deadline| deadline <= self.now())
     }
 
     /// What is left of the time for which the name is to stay taken.
     fn keep(&self) -> Option<Duration> {
         let least = self.claim.target().hold_at_least.filter(|_| !self.unused.load(Ordering::SeqCst))?;
-        let left = least.saturating_sub(Moment::now().since(self.granted_at?));
+        let left = least.saturating_sub(self.now().since(self.granted_at?));
         (!left.is_zero()).then_some(left)
     }
 
     /// Until when it is worth trying to release what could not be released.
     fn worth_releasing_until(&self) -> Moment {
-        Moment::from_nanos(self.stored_until.load(Ordering::SeqCst)).min(Moment::now() + LATER)
+        Moment::from_nanos(self.stored_until.load(Ordering::SeqCst)).min(self.now() + LATER)
     }
 
     fn site(&self) -> &Site {
         self.port.site()
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.site().now()
     }
 
     pub(crate) fn error(&self, error: Error) -> Error {

@@ -52,11 +52,11 @@ impl<B: AsyncHandle> Lease<Polled<B>> {
         let until = self.worth_releasing_until();
         let mut pause = LATER_PAUSE;
         while self.release(keep).await.is_err_and(|error| error.is_unavailable()) {
-            if Moment::now() >= until {
+            if self.site().now() >= until {
                 break;
             }
             pause = longer(pause);
-            Alarm::new(self.site()).sleep_until(Moment::now() + pause).await;
+            Alarm::new(self.site()).sleep_until(self.site().now() + pause).await;
         }
         self.site().notify(self.claim.key());
     }
@@ -167,7 +167,7 @@ impl<B: AsyncHandle> Renewing<B> {
             .filter_map(|(lease, turn)| Some((lease, turn?)))
             .filter(|(lease, _)| lease.phase.load(Ordering::SeqCst) < ENDED)
             .collect();
-        let sent = Moment::now();
+        let sent = backend.site().now();
         let due: Vec<_> = live
             .iter()
             .map(|(lease, _)| Renewal::new(&lease.claim, &lease.grant, lease.routine_ttl(sent)))

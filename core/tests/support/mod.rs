@@ -2,8 +2,6 @@
 //!
 //! It behaves like a network store: no queue of its own, and notifications only if told so.
 
-pub mod polled;
-
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -41,6 +39,7 @@ pub struct Calls {
     pub release: AtomicUsize,
     pub abandon: AtomicUsize,
     pub looks: AtomicUsize,
+    pub watch: AtomicUsize,
 }
 
 struct Row {
@@ -238,6 +237,7 @@ impl Backend for Fake {
     }
 
     fn watch(&self, _: &Claim) -> Result<Watch> {
+        self.0.calls.watch.fetch_add(1, Ordering::SeqCst);
         Ok(if self.0.notifies { Watch::armed(()) } else { Watch::none() })
     }
 }
