@@ -67,11 +67,13 @@ use crate::{
 ///
 /// Those that name a store differently, as by a relative path or another host name, may not agree on
 /// the order, and code that takes several locks without `LockAll` may not have one. A circle with
-/// these is broken: nobody waits for a lock while holding others for longer than one to two seconds,
-/// up to 64 seconds after many vain rounds. Then all are released, the one that was not free is waited for
-/// with nothing in hand, and the others are taken if they are free; if not, it begins again in order.
-/// This also gives back early what others could use while a lock of the set is taken for long. It does
-/// not help against a lock that is held *beside* the set: take all that you need in one set.
+/// these is broken: nobody waits for a lock while holding others for longer than a quarter to half a
+/// second (later, after dozens of vain attempts, up to a minute). Then all are released, the one that
+/// was not free is waited for with nothing in hand, and the others are taken if they are free. That
+/// costs time wherever it happens, so let everybody use the same URLs. It does not help against a lock
+/// that is held *beside* the set: take all that you need in one set.
+///
+/// So what others could use is not kept for long either while a lock of the set is taken for hours.
 ///
 /// # What is held while others are waited for
 ///

@@ -9,8 +9,9 @@ use crate::{Error, Kind, Moment};
 ///
 /// A round takes the members in their order, and waits for one while it holds those before it. Where
 /// all agree on the order nobody can wait in a circle. Lest those who do not wait for ever, such a
-/// wait is bounded: then all are let go of, and the next round begins with the member that was not
-/// free, waited for with nothing in hand, and takes the others only if they are free.
+/// wait is bounded: then all are let go of, and the next round steps aside. It begins with the member
+/// that was not free, waited for with nothing in hand, and takes the others only if they are free. After
+/// some such rounds in vain there is a more patient one in order.
 #[derive(Debug)]
 pub(crate) struct Course {
     order: Vec<usize>,
@@ -18,8 +19,8 @@ pub(crate) struct Course {
     /// The members of this round; the first in it that is not taken.
     round: Vec<usize>,
     place: usize,
-    /// Whether this round began with a member that was not free, out of order.
-    aside: bool,
+    /// How many rounds in a row began with a member that was not free, out of order.
+    asides: u32,
     /// Whether the member was asked for once, without waiting.
     asked: bool,
     /// How many rounds in order there were before this one.
@@ -63,11 +64,15 @@ pub(crate) enum Then {
 impl Course {
     /// How long a member is waited for in the first round while others are held, at least; up to
     /// twice as long by chance, so that of those who wait in a circle one gives way first.
-    const PATIENCE: Duration = Duration::from_secs(1);
+    const PATIENCE: Duration = Duration::from_millis(250);
 
-    /// Patience doubles with every round, so that the members that are always busy are had in the
+    /// Patience doubles with every round in order, so that members that are always busy are had in the
     /// end; up to this many times.
-    const DOUBLINGS: u32 = 5;
+    const DOUBLINGS: u32 = 7;
+
+    /// How many rounds in a row step aside. Who does holds nothing while he waits, so that those who
+    /// meet in a circle get out of it the sooner the more of them do.
+    const ASIDES: u32 = 16;
 
     /// After so many losses before the set was complete, leases are shorter than it takes.
     const LOSSES: u32 = 3;
@@ -75,7 +80,7 @@ impl Course {
     /// The way to the members in their order; `waits` is `None` for a caller who does not.
     pub(crate) fn new(order: Vec<usize>, waits: Option<Waits>) -> Self {
         let round = order.clone();
-        Self { order, waits, round, place: 0, aside: false, asked: false, rounds: 0, losses: 0 }
+        Self { order, waits, round, place: 0, asides: 0, asked: false, rounds: 0, losses: 0 }
     }
 
     pub(crate) fn next(&self, now: Moment, jitter: Jitter) -> Next {
@@ -84,7 +89,7 @@ impl Course {
         match self.waits {
             None => Next::Try(member),
             Some(Waits { until, .. }) if first => Next::Wait(member, until),
-            Some(_) if self.aside => Next::Try(member),
+            Some(_) if self.asides > 0 => Next::Try(member),
             Some(Waits { asks_first: true, .. }) if !self.asked => Next::Try(member),
             Some(Waits { until, .. }) => {
                 let patience = Self::PATIENCE * 2_u32.pow(self.rounds.min(Self::DOUBLINGS));
@@ -107,13 +112,12 @@ impl Course {
         if waits.until.is_some_and(|until| until <= now) {
             return Then::Fail(self.timed_out(now.since(waits.began), error));
         }
-        if !self.aside && !self.asked && waits.asks_first && self.place > 0 {
+        if self.asides == 0 && !self.asked && waits.asks_first && self.place > 0 {
             self.asked = true;
             return Then::GoOn;
         }
         let busy = self.round.get(self.place).copied();
-        self.rounds += u32::from(self.aside);
-        self.begin(busy.filter(|_| !self.aside));
+        self.begin(busy.filter(|_| self.asides < Self::ASIDES));
         Then::LetGo
     }
 
@@ -132,7 +136,14 @@ impl Course {
     fn begin(&mut self, aside: Option<usize>) {
         let others = self.order.iter().copied().filter(|member| Some(*member) != aside);
         self.round = aside.into_iter().chain(others).collect();
-        (self.place, self.aside, self.asked) = (0, aside.is_some(), false);
+        (self.place, self.asked) = (0, false);
+        match aside {
+            Some(_) => self.asides += 1,
+            None => {
+                self.rounds += u32::from(self.asides > 0);
+                self.asides = 0;
+            }
+        }
     }
 
     fn timed_out(&self, waited: Duration, error: Error) -> Error {
@@ -152,7 +163,6 @@ mod tests {
     use proptest::prelude::*;
 
     const NOW: Moment = Moment::from_nanos(1_000_000_000_000);
-    const SECOND: Duration = Duration::from_secs(1);
 
     fn waiting(members: usize, limit: Option<Duration>) -> Course {
         let waits = Waits { began: NOW, until: limit.map(|limit| NOW + limit), asks_first: false };
@@ -185,7 +195,7 @@ mod tests {
         assert_eq!(next(&course), Next::Wait(0, None));
         course.granted();
         let Next::Wait(1, Some(until)) = next(&course) else { panic!("{:?}", next(&course)) };
-        assert_eq!(until, NOW + SECOND.mul_f64(1.5));
+        assert_eq!(until, NOW + Course::PATIENCE.mul_f64(1.5));
     }
 
     #[test]
@@ -199,10 +209,27 @@ mod tests {
         course.granted();
         assert_eq!(next(&course), Next::Try(2));
         assert!(matches!(course.refused(NOW, busy(Kind::Contended)), Then::LetGo));
-        assert_eq!(next(&course), Next::Wait(0, None), "the next round is in order again");
+        assert_eq!(next(&course), Next::Wait(2, None));
         course.granted();
-        let Next::Wait(1, Some(until)) = next(&course) else { panic!("{:?}", next(&course)) };
-        assert_eq!(until, NOW + SECOND.mul_f64(3.0), "and more patient");
+        assert_eq!(next(&course), Next::Try(0));
+    }
+
+    #[test]
+    fn who_steps_aside_in_vain_is_more_patient_in_order() {
+        let mut course = waiting(2, None);
+        for doublings in 0..20 {
+            assert_eq!(next(&course), Next::Wait(0, None));
+            course.granted();
+            let Next::Wait(1, Some(until)) = next(&course) else { panic!("{:?}", next(&course)) };
+            assert_eq!(until, NOW + Course::PATIENCE.mul_f64(1.5) * (1 << doublings.min(Course::DOUBLINGS)));
+            assert!(matches!(course.refused(NOW, busy(Kind::TimedOut)), Then::LetGo));
+            for _ in 0..Course::ASIDES {
+                assert!(matches!(next(&course), Next::Wait(_, None)));
+                course.granted();
+                assert!(matches!(next(&course), Next::Try(_)));
+                assert!(matches!(course.refused(NOW, busy(Kind::Contended)), Then::LetGo));
+            }
+        }
     }
 
     #[test]
@@ -218,14 +245,15 @@ mod tests {
 
     #[test]
     fn the_callers_deadline_is_one_for_all_rounds() {
-        let mut course = waiting(2, Some(SECOND));
+        let limit = Course::PATIENCE / 2;
+        let mut course = waiting(2, Some(limit));
         course.granted();
-        assert_eq!(next(&course), Next::Wait(1, Some(NOW + SECOND)));
-        let Then::Fail(error) = course.refused(NOW + SECOND, busy(Kind::TimedOut).on("b")) else {
+        assert_eq!(next(&course), Next::Wait(1, Some(NOW + limit)));
+        let Then::Fail(error) = course.refused(NOW + limit, busy(Kind::TimedOut).on("b")) else {
             panic!("it went on")
         };
         assert!(error.is_timed_out() && error.lock() == Some("b"), "{error}");
-        assert!(error.to_string().contains("within 1.0s"), "{error}");
+        assert!(error.to_string().contains("within 125.0ms"), "{error}");
     }
 
     #[test]
@@ -265,7 +293,7 @@ mod tests {
                     Next::Try(member) => (member, Kind::Contended),
                     Next::Wait(member, until) => {
                         prop_assert!(held.is_empty() || until.is_some());
-                        prop_assert!(until.is_none_or(|until| until < NOW + SECOND * 64));
+                        prop_assert!(until.is_none_or(|until| until <= NOW + Duration::from_secs(64)));
                         prop_assert!(held.iter().all(|held| *held < member), "{held:?} then {member}");
                         (member, Kind::TimedOut)
                     }
