@@ -1,7 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod __macros;
 pub mod aio;
+#[cfg(feature = "macros")]
+pub mod model;
+pub mod prelude;
 mod url;
 
 #[cfg(feature = "fs")]
@@ -10,6 +16,9 @@ pub use tenure_fs as fs;
 pub use tenure_fs::Files;
 #[cfg(feature = "locmem")]
 pub use tenure_locmem::LocMem;
+#[cfg(feature = "macros")]
+#[doc(inline)]
+pub use tenure_macros::{Lockable, lock, lock_model_attribute as lock_model};
 
 pub use tenure_core::*;
 
@@ -37,6 +46,7 @@ pub fn connect(url: &str) -> Result<AnyBackend> {
 /// # Errors
 ///
 /// As [`connect`].
+#[allow(unused_variables, reason = "a build without any store has nothing to give them to")]
 pub fn connect_with(url: &str, settings: Settings) -> Result<AnyBackend> {
     match url::parse(url)? {
         #[cfg(feature = "fs")]
