@@ -140,6 +140,14 @@ impl Error {
         self
     }
 
+    /// Says where it happened, and who stands in the way, as another error does.
+    pub(crate) fn about(mut self, other: &Self) -> Self {
+        let Inner { backend, lock, retry_after, holder, .. } = &*other.0;
+        (self.0.backend, self.0.lock) = (backend.clone(), lock.clone());
+        (self.0.retry_after, self.0.holder) = (*retry_after, *holder);
+        self
+    }
+
     /// Adds what caused it.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {

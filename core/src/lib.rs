@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 pub mod aio;
+mod all;
 mod any;
 mod backend;
 mod callbacks;
@@ -58,6 +59,7 @@ mod turns;
 mod wait;
 mod waiter;
 
+pub use all::{LockAll, Members};
 pub use any::{AnyBackend, AnyGrant, AnyRestore, AnySessions, Erase};
 pub use backend::{Advice, Attempt, Backend, Denied, Granted, Handle, Lease, Release, Renewal, Watch};
 pub use capability::{Breaking, DurableFence, Holder, Inspect, Permits, Restore, SessionLocks, SharedLocks};

@@ -130,7 +130,11 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
     /// contention. `Quarantined`, `Misconfigured` and `InvalidName` as their kinds say.
     #[track_caller]
     pub fn try_acquire(&self) -> Result<Lock<B, Held<R>>> {
-        let claim = self.claim(Owner::random(), Location::caller())?;
+        self.try_as(Owner::random(), Location::caller())
+    }
+
+    pub(crate) fn try_as(&self, owner: Owner, place: &'static Location<'static>) -> Result<Lock<B, Held<R>>> {
+        let claim = self.claim(owner, place)?;
         Acquiring::begin(self.site(), &claim).run(|| self.try_with(claim))
     }
 
@@ -256,7 +260,11 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         Ok(held)
     }
 
-    fn wait(&self, until: Option<Moment>, place: &'static Location<'static>) -> Result<Lock<B, Held<R>>> {
+    pub(crate) fn wait(
+        &self,
+        until: Option<Moment>,
+        place: &'static Location<'static>,
+    ) -> Result<Lock<B, Held<R>>> {
         let claim = self.claim(Owner::random(), place)?;
         Acquiring::begin(self.site(), &claim).run(|| self.wait_with(claim, until))
     }

@@ -30,17 +30,22 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
     /// background.
     #[track_caller]
     pub fn try_acquire(&self) -> impl Future<Output = Result<Lock<B, Held<R>>>> + Send + use<'_, B, R> {
-        let place = Location::caller();
-        async move {
-            let claim = self.claim(Owner::random(), place)?;
-            acquiring!(self.site(), &claim, {
-                let mut underway = Underway::new(self, &claim);
-                match ask(self, &claim, &mut underway.doubt).await? {
-                    Answer::Held(held) => Ok(held),
-                    Answer::Denied(denied) => Err(self.error(Error::contended(denied))),
-                }
-            })
-        }
+        self.try_as(Owner::random(), Location::caller())
+    }
+
+    pub(crate) async fn try_as(
+        &self,
+        owner: Owner,
+        place: &'static Location<'static>,
+    ) -> Result<Lock<B, Held<R>>> {
+        let claim = self.claim(owner, place)?;
+        acquiring!(self.site(), &claim, {
+            let mut underway = Underway::new(self, &claim);
+            match ask(self, &claim, &mut underway.doubt).await? {
+                Answer::Held(held) => Ok(held),
+                Answer::Denied(denied) => Err(self.error(Error::contended(denied))),
+            }
+        })
     }
 
     /// Waits for the lock as long as it takes.
@@ -161,7 +166,7 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
         }
     }
 
-    async fn wait(
+    pub(crate) async fn wait(
         &self,
         until: Option<Moment>,
         place: &'static Location<'static>,

@@ -38,6 +38,8 @@ pub(crate) struct Lease<P: Port> {
     failures: AtomicU32,
     kept: AtomicBool,
     renewing: AtomicBool,
+    /// Whether nothing was done under it, so that its name need not stay taken.
+    unused: AtomicBool,
     /// Whether there ever was anything in `watch` to be undone.
     is_watched: AtomicBool,
     /// One request that changes the lifetime at a time.
@@ -102,6 +104,7 @@ impl<P: Port> Lease<P> {
             failures: AtomicU32::new(0),
             kept: AtomicBool::new(renews),
             renewing: AtomicBool::new(false),
+            unused: AtomicBool::new(false),
             is_watched: AtomicBool::new(false),
             exchange: Turns::default(),
             watch: Mutex::default(),
@@ -233,6 +236,11 @@ impl<P: Port> Lease<P> {
             }
             _ => Duration::MAX,
         }
+    }
+
+    /// Says that nothing was done under it: its name need not stay taken for `hold_at_least`.
+    pub(crate) fn disuse(&self) {
+        self.unused.store(true, Ordering::SeqCst);
     }
 
     /// Ends belief, and says what the store is to be told. What is lost is not released, but a force
@@ -440,7 +448,7 @@ impl<P: Port> Lease<P> {
 
     /// What is left of the time for which the name is to stay taken.
     fn keep(&self) -> Option<Duration> {
-        let least = self.claim.target().hold_at_least?;
+        let least = self.claim.target().hold_at_least.filter(|_| !self.unused.load(Ordering::SeqCst))?;
         let left = least.saturating_sub(self.now().since(self.granted_at?));
         (!left.is_zero()).then_some(left)
     }
