@@ -76,6 +76,8 @@ mod grant;
 mod inspect;
 #[cfg(target_os = "linux")]
 mod ofd;
+#[cfg(all(test, target_os = "linux"))]
+mod properties;
 #[cfg(target_os = "linux")]
 mod record;
 #[cfg(target_os = "linux")]

@@ -88,13 +88,20 @@ fn an_older_record_under_a_holder_is_found_out() -> Result<()> {
         for _ in 1..grants {
             Lock::new(&other, "a").try_acquire()?.release()?;
         }
-        let held = Lock::new(&one, "a").ttl(LONG).try_acquire()?;
-        for store in [&one, &other, &folder.open()] {
+        for session in [false, true] {
+            let lock = Lock::new(&one, "a");
+            let held = if session { lock.session() } else { lock.ttl(LONG) }.try_acquire()?;
+            for store in [&one, &other, &folder.open()] {
+                for lock in [Lock::new(store, "a"), Lock::new(store, "a").session()] {
+                    folder.put(&older);
+                    let error = lock.try_acquire().unwrap_err();
+                    assert!(error.is_quarantined() && held.is_held(), "after {grants}: {error}");
+                }
+            }
+            assert!(held.renew().unwrap_err().is_lost());
+            drop(held);
             folder.put(&older);
-            let error = Lock::new(store, "a").try_acquire().unwrap_err();
-            assert!(error.is_quarantined() && held.is_held(), "after {grants}: {error}");
         }
-        assert!(held.renew().unwrap_err().is_lost());
     }
     Ok(())
 }
