@@ -23,12 +23,13 @@ fn cases(share: u32) -> ProptestConfig {
     ProptestConfig { cases: (usual.cases / share).max(1), max_shrink_time: 30_000, ..usual }
 }
 
-/// A store whose leases, and so its quarantines, are over soon.
+/// A store whose leases, and so its quarantines, are over soon; but whose sessions are not looked at,
+/// so that nothing tells them of a loss.
 fn open(folder: &Path, max_ttl: Duration) -> Files {
     let settings = Settings::default()
         .with_lease(max_ttl)
         .and_then(|settings| settings.with_max_ttl(max_ttl))
-        .and_then(|settings| settings.with_recheck(Duration::from_millis(20)))
+        .and_then(|settings| settings.with_recheck(Duration::from_secs(60)))
         .expect("the settings are within their ranges");
     Files::builder(folder).settings(settings).open().expect("a folder of one's own can be opened")
 }
