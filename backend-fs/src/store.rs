@@ -129,8 +129,8 @@ impl Store {
                 inside.write(&record)?;
                 Ok(Some((inside, record)))
             }
-            // A file that was emptied under a holder is not a new one.
-            Parsed::Blank if !entry.is_anyone_alive()? => {
+            // One that was emptied under a holder is found out before anything is granted.
+            Parsed::Blank => {
                 let record = Record::new(&entry.key, self.floor()?);
                 inside.create(&record)?;
                 Ok(Some((inside, record)))

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tenure_core::{Inspect, Lock, Name, Result, Settings};
+use tenure_core::{Breaking, Inspect, Lock, Name, Result, Settings};
 use tenure_fs::Files;
 
 struct Folder {
@@ -120,6 +120,20 @@ fn an_older_token_gives_nothing_that_another_holds() -> Result<()> {
         assert!(Lock::new(store, "a").restore(owner).is_err());
         assert!(held.is_held());
     }
+    Ok(())
+}
+
+#[test]
+fn a_broken_holder_takes_nothing_back_with_an_older_record() -> Result<()> {
+    let folder = Folder::new(LONG);
+    let (one, other) = (folder.open(), folder.open());
+    let broken = Lock::new(&one, "a").ttl(LONG).try_acquire()?;
+    let older = folder.read();
+    other.force_release(&Name::new("a")?, Breaking::Now, "it hangs")?.expect("it was held");
+    let held = Lock::new(&other, "a").ttl(LONG).try_acquire()?;
+    folder.put(&older);
+    assert!(Lock::new(&one, "a").restore(broken.owner()).unwrap_err().is_quarantined());
+    assert!(held.is_held() && broken.renew().unwrap_err().is_lost());
     Ok(())
 }
 
