@@ -13,6 +13,7 @@ use tenure_core::{Error, Moment, Result};
 
 use crate::ofd::{self, Kind, Range};
 use crate::record::{HEADER, KEY, LABEL, Parsed, Process, REASON, Record, sum};
+use crate::task;
 
 /// A record file as one process has it open.
 ///
@@ -91,17 +92,22 @@ impl Entry {
     /// `Unavailable`, settled, if another process stays inside for three seconds: it is stopped.
     pub(crate) fn enter(&self) -> Result<Inside<'_>> {
         let limit = OnceCell::new();
-        let gate = self.gate.try_lock().unwrap_or_else(|_| {
-            limit.get_or_init(|| Moment::now() + PATIENCE);
-            self.gate.lock().unwrap_or_else(PoisonError::into_inner)
-        });
+        let gate = match self.gate.try_lock() {
+            Ok(gate) => gate,
+            Err(_) => {
+                task::may_wait()?;
+                limit.get_or_init(|| Moment::now() + PATIENCE);
+                self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+            }
+        };
         let mut tries = 0_u32;
         loop {
             match ofd::try_lock(&self.file, Kind::Write, Range::RECORD) {
                 Ok(true) => {
-                    return Ok(Inside { entry: self, locked: Cell::new(Range::RECORD), _gate: gate });
+                    let inside = Inside { entry: self, locked: Cell::new(Range::RECORD), _gate: gate };
+                    return task::is_wanted().map(|()| inside);
                 }
-                Ok(false) => {}
+                Ok(false) => task::may_wait()?,
                 Err(source) => return Err(no_byte_locks(source)),
             }
             let limit = *limit.get_or_init(|| Moment::now() + PATIENCE);

@@ -57,6 +57,8 @@
 #[cfg(target_os = "linux")]
 mod advice;
 #[cfg(target_os = "linux")]
+mod aio;
+#[cfg(target_os = "linux")]
 mod backend;
 #[cfg(target_os = "linux")]
 mod collect;
@@ -82,6 +84,8 @@ mod properties;
 mod record;
 #[cfg(target_os = "linux")]
 mod store;
+#[cfg(target_os = "linux")]
+mod task;
 #[cfg(any(test, not(target_os = "linux")))]
 mod unsupported;
 #[cfg(target_os = "linux")]

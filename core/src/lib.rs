@@ -21,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod aio;
 mod any;
 mod backend;
 mod callbacks;
@@ -33,18 +34,26 @@ mod error;
 mod fence;
 mod forward;
 mod held;
+mod holding;
+mod key;
 mod lease;
 mod line;
 mod lock;
+mod lockable;
 mod name;
+mod options;
 mod owner;
 mod policy;
+mod port;
 mod ran;
 mod settings;
 mod site;
 mod state;
 mod status;
+pub mod testing;
+mod time;
 mod ttl;
+mod turns;
 mod wait;
 mod waiter;
 
@@ -56,7 +65,9 @@ pub use clock::{Moment, wall_coarse, wall_micros};
 pub use default::{default_store, install, release_all};
 pub use error::{Cause, Error, Kind, Result};
 pub use fence::Fence;
+pub use key::{KeyPart, LockKey, Segment};
 pub use lock::Lock;
+pub use lockable::Lockable;
 pub use name::{Fitted, IntoName, Limits, Name};
 pub use owner::Owner;
 pub use ran::Ran;

@@ -102,6 +102,11 @@ impl AsRef<str> for Name {
 ///
 /// A bad name does not stop [`Lock::new`](crate::Lock::new); the first call that needs the name
 /// returns the error.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot name a lock",
+    label = "not a name",
+    note = "pass text, or a `Name`; `Name::join` makes one of several parts, and `format!` of anything shown"
+)]
 pub trait IntoName {
     /// Checks the text.
     ///

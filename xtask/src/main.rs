@@ -72,7 +72,29 @@ fn outside() -> Result<(), String> {
     ran
 }
 
-const OUTSIDE: &str = r#"use tenure::{Files, LocMem, Lock, Result};
+const OUTSIDE: &str = r##"#![deny(warnings)]
+
+use tenure::prelude::*;
+use tenure::{Files, LocMem, Result};
+
+#[derive(Lockable)]
+#[lockable(model = "outside.record", key = id)]
+struct Record {
+    id: u32,
+}
+
+impl Record {
+    #[tenure::lock_model(blocking = false)]
+    fn touch(&self) -> Result<u32> {
+        Ok(self.id)
+    }
+}
+
+#[tenure::lock("outside:{id}", on = store, held = held)]
+fn named(store: &LocMem, id: u32) -> Result<()> {
+    assert_eq!(held.name(), format!("outside:{id}"));
+    Ok(())
+}
 
 fn main() -> Result<()> {
     let store = LocMem::for_this_process_only();
@@ -83,9 +105,13 @@ fn main() -> Result<()> {
     let held = Lock::new(&store, "global").try_acquire()?;
     held.release()?;
     let _ = std::fs::remove_dir_all(folder);
-    Ok(())
+    let store = LocMem::for_this_process_only();
+    named(&store, 7)?;
+    tenure::install(store)?;
+    Record { id: 7 }.touch()?;
+    lock_model!(Record { id: 7 })?.release()
 }
-"#;
+"##;
 
 /// Installs the packages that are missing; a machine that has them all needs neither root nor a network.
 fn install(packages: &[&str]) -> Result<(), String> {

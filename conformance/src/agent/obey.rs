@@ -7,13 +7,14 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tenure_core::{Error, Moment, default_store, install, release_all};
+use tenure_core::{Error, Moment};
 
 use super::command::{Answer, Command, Role, Wait, cause_text};
 use super::{ROLE, fork};
 use crate::counter;
 use crate::ctx::{Open, sleep_until};
-use crate::subject::{Subject, TestHeld};
+use crate::driver::TestHeld;
+use crate::subject::Subject;
 
 /// Does not return in a process that was started as an agent of this suite.
 pub(crate) fn obey_if_asked(suite: &str, open: &Open) {
@@ -148,15 +149,16 @@ fn obey(
             }
             Answer::Won(won)
         }
-        Command::ReleaseAll => match release_all().into_iter().next() {
+        Command::ReleaseAll => match subject.store().release_all().into_iter().next() {
             None => Answer::Done,
             Some(error) => error.into(),
         },
         Command::Install => {
-            let missing = default_store().err().map(|error| error.is_no_default());
-            install(subject.store().clone())?;
-            let twice = install(subject.store().clone()).err().map(|error| error.is_misconfigured());
-            let there = default_store().is_ok();
+            let store = subject.store();
+            let missing = store.default().err().map(|error| error.is_no_default());
+            store.install()?;
+            let twice = store.install().err().map(|error| error.is_misconfigured());
+            let there = store.default().is_ok();
             match (missing, twice, there) {
                 (Some(true), Some(true), true) => Answer::Done,
                 seen => Error::misconfigured(format!("before, second install, after: {seen:?}")).into(),

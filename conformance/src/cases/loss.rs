@@ -9,8 +9,8 @@ use tenure_core::{Cause, Moment, Status};
 
 use crate::case::cases;
 use crate::ctx::{Ctx, SOON, eventually, join, sleep_until};
+use crate::driver::TestHeld;
 use crate::failure::{Outcome, check};
-use crate::subject::TestHeld;
 
 cases! {
     a_holder_never_believes_beyond_its_deadline rows [12] defects [10] breaks "gives a longer lease than it keeps";
