@@ -17,8 +17,8 @@ use std::task::{Context, Poll, Waker};
 use observe::scenes::{self, Scene, seconds, seen};
 use observe::watch::{Meters, Spans, Told, watched};
 use observe::ways::{Lock, WAYS, Way};
-use tenure_core::aio;
 use tenure_core::testing::Scripted;
+use tenure_core::{LockAll, aio};
 use tracing::Level;
 
 fn whats(events: &[Told]) -> Vec<&str> {
@@ -87,7 +87,7 @@ fn a_wait_is_contended_once_and_its_time_and_attempts_are_told() {
 fn every_error_of_an_acquisition_has_its_outcome() {
     for way in WAYS {
         for (scene, what, level, outcome) in [
-            (scenes::not_free_in_time as Scene, "lock timed out", Level::INFO, "timed_out"),
+            (scenes::not_free_in_time as Scene, "lock timed out", Level::DEBUG, "timed_out"),
             (scenes::unanswered, "lock unavailable", Level::INFO, "unavailable"),
             (scenes::quarantined, "lock quarantined", Level::INFO, "quarantined"),
             (scenes::restored_by_a_stranger, "lock refused", Level::DEBUG, "refused"),
@@ -261,6 +261,24 @@ fn an_acquisition_is_a_span_that_tells_its_outcome_and_has_its_events_inside() {
                 assert_eq!(told.inside.is_some(), told.what != "lock released", "{told:?}");
             }
         }
+    }
+}
+
+#[test]
+fn each_member_of_a_set_tells_for_itself() {
+    let blocks: fn(&Scripted) = |store| LockAll::new(store, ["a", "b"]).acquire().unwrap().release().unwrap();
+    let polled: fn(&Scripted) = |store| {
+        let set = aio::LockAll::new(store, ["a", "b"]);
+        aio::block_on(async { set.acquire().await.unwrap().release().await.unwrap() });
+    };
+    for set in [blocks, polled] {
+        let ((), spans, meters) = watched(|_, _| set(&Scripted::new()));
+        let events = spans.events();
+        let told: Vec<_> = events.iter().map(|told| (told.what.as_str(), told.text("lock"))).collect();
+        assert_eq!(told[..2], [("lock granted", "a"), ("lock granted", "b")]);
+        assert_eq!(told[2..], [("lock released", "b"), ("lock released", "a")]);
+        assert_eq!(meters.counter("tenure_acquisitions_total", outcome("granted")), 2);
+        assert_eq!(meters.histogram("tenure_hold_seconds", None).len(), 2);
     }
 }
 

@@ -5,17 +5,21 @@
 //! no look at a clock, no field. On, a program installs a subscriber or a recorder of its choice, before
 //! it opens its stores. Blocking and asynchronous locks tell the same.
 //!
+//! Each member of a [`LockAll`](crate::LockAll) tells for itself. A set that steps back, because a member
+//! is not free, tells that too: members that timed out or were contended, others that were granted and
+//! released again.
+//!
 //! # Spans and events
 //!
 //! All have the target `tenure`, so that `tenure=debug` shows what happens to every lock, and `tenure=info`
-//! what is out of the ordinary: a `warn` is what no caller is told as an error. A lock that is taken and
-//! released undisturbed stays below `info`.
+//! that a store or a lock is in trouble: a `warn` is what no caller is told as an error. A lock that is
+//! taken and released, waited for or not had in time stays below `info`.
 //!
 //! | event | level | fields | when |
 //! |---|---|---|---|
 //! | `lock granted` | debug | `store` `lock` `fence` `waited` `attempts` | it is held now |
 //! | `lock contended` | debug | `store` `lock` `holder` `remaining` | somebody has it or stands before us; once for each acquisition |
-//! | `lock timed out` | info | `store` `lock` `waited` `attempts` | not free in the caller's time |
+//! | `lock timed out` | debug | `store` `lock` `waited` `attempts` | not free in the caller's time |
 //! | `lock unavailable` | info | `store` `lock` `waited` `attempts` `error` | the store did not answer, and the caller gets the error |
 //! | `lock quarantined` | info | `store` `lock` `remaining` | the store grants nothing for now; a waiter waits it out; once for each acquisition |
 //! | `lock refused` | debug | `store` `lock` `error` | any other error of an acquisition |

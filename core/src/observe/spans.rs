@@ -72,7 +72,7 @@ pub(super) fn tell(site: &Site, claim: &Claim, event: &Event<'_>) {
         Event::Refused { error } => match error.kind() {
             // Told when they began.
             Kind::Contended | Kind::Quarantined => {}
-            Kind::TimedOut => told!(INFO, "lock timed out", waited = waited(), attempts = attempts()),
+            Kind::TimedOut => told!(DEBUG, "lock timed out", waited = waited(), attempts = attempts()),
             Kind::Unavailable => {
                 let error = display(error);
                 told!(INFO, "lock unavailable", waited = waited(), attempts = attempts(), error = error);
