@@ -1,6 +1,7 @@
 //! Several locks at once, on real stores, by threads, tasks and processes.
 
 #![cfg(all(feature = "fs", feature = "locmem"))]
+#![allow(clippy::unwrap_used, reason = "what tests share is a test too")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
