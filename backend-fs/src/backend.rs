@@ -247,7 +247,11 @@ impl Backend for Files {
                 Standing::Retired => return Ok(None),
                 // Leases are over by then, but a session has no end that could be waited for.
                 Standing::Free if record.state == State::Quarantined && entry.is_session_alive()? => {
-                    return Ok(Some(Attempt::Denied(Denied::new())));
+                    return Err(Error::quarantined(
+                        self.0.site.settings().recheck(),
+                        "the record of a session was damaged and a session still lives, so it opens when that \
+                         ends",
+                    ));
                 }
                 Standing::Free => {}
             }

@@ -38,7 +38,7 @@
 //! * A damaged record is not believed: one that was cut, emptied, scribbled on, or put back from a copy
 //!   while somebody holds the lock. Its name is closed (`Quarantined`) for the
 //!   settings' `max_ttl`, in which every lease ends, and then for as long as a session lives. The
-//!   holder is told at its next renewal that the lock is lost.
+//!   holder is told at its next renewal that the lock is lost, and fences go on from the clock.
 //! * What the bytes and the byte locks of a file cannot tell from the truth: an earlier state of the
 //!   same grant, which says that the lease ends earlier; a record that was forged, its sums with it; an
 //!   emptied file of a name that nothing but its record keeps taken, as after
