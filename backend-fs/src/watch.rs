@@ -314,7 +314,7 @@ fn seen(entry: &Entry, now: Moment, boot: Boot) -> Result<Seen> {
     let free = Seen::Free { granted: Some(record.seq) };
     Ok(match record.standing(now, boot) {
         Standing::Retired => Seen::Removed,
-        Standing::Free => free,
+        Standing::Free | Standing::Impossible => free,
         Standing::Quarantined(wait) => Seen::Taken { until: Some(now + wait), alive: false },
         Standing::Held { remaining, alive } => {
             let is_alive = alive.map(|seq| entry.is_alive(seq)).transpose()?;

@@ -62,8 +62,8 @@ fn stopped_inside(dir: &Path) -> Role {
     inside
 }
 
-/// How many grants the record of `a` has seen.
-fn grants(dir: &Path) -> u64 {
+/// The number of the last grant, as the record of `a` has it.
+fn last_grant(dir: &Path) -> u64 {
     let bytes = fs::read(record(dir)).unwrap();
     u64::from_le_bytes(bytes[8..16].try_into().unwrap())
 }
@@ -145,7 +145,7 @@ fn work_that_nobody_waits_for_any_more_changes_nothing() -> Result<()> {
     let (_dir, path) = store();
     let files = sleepy(&path);
     block_on(async { Lock::new(&files, "a").acquire().await?.release().await })?;
-    let before = grants(&path);
+    let before = last_grant(&path);
     let inside = stopped_inside(&path);
     {
         let claim = Lock::new(&files, "a").claim_as(Owner::random())?;
@@ -162,11 +162,11 @@ fn work_that_nobody_waits_for_any_more_changes_nothing() -> Result<()> {
     // A thread that still wanted in would be there within two milliseconds.
     let until = Instant::now() + Duration::from_millis(300);
     while Instant::now() < until {
-        assert_eq!(grants(&path), before, "an attempt that was dropped was carried out");
+        assert_eq!(last_grant(&path), before, "an attempt that was dropped was carried out");
         std::thread::sleep(Duration::from_millis(1));
     }
     block_on(async { Lock::new(&files, "a").acquire().await?.release().await })?;
-    assert_eq!(grants(&path), before + 1);
+    assert!(last_grant(&path) > before);
     Ok(())
 }
 
@@ -199,7 +199,9 @@ fn ten_thousand_tasks_are_one_waiter() -> Result<()> {
     let lock = Lock::new(&files, "a");
     let record = record(&path.canonicalize().unwrap());
     let mut tasks: Vec<_> = (0..10_000).map(|_| Box::pin(lock.acquire())).collect();
-    assert!(size_of_val(&*tasks[0]) <= 2048, "a waiting task needs {} bytes", size_of_val(&*tasks[0]));
+    // A quarter of that unless what happens is told to `tracing`.
+    let size = size_of_val(&*tasks[0]);
+    assert!(size <= 5 * 1024, "a waiting task needs {size} bytes");
     // The holder's description, this store's, and the ticket that shows that it waits.
     let until = Instant::now() + SOON;
     while descriptions(&record) < 3 {

@@ -9,6 +9,7 @@ use super::{Alarm, AsyncHandle, AsyncRestore, Data, Lock, at_once};
 use crate::any::AnyGrant;
 use crate::held::Guard;
 use crate::lease::Lease;
+use crate::observe::acquiring;
 use crate::port::Polled;
 use crate::wait::{Turn, Wait};
 use crate::{
@@ -31,9 +32,16 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
     /// background.
     #[track_caller]
     pub fn try_acquire(&self) -> impl Future<Output = Result<Lock<B, Held<R>>>> + Send + use<'_, B, R> {
-        let place = Location::caller();
-        async move {
-            let claim = self.claim(Owner::random(), place)?;
+        self.try_as(Owner::random(), Location::caller())
+    }
+
+    pub(crate) async fn try_as(
+        &self,
+        owner: Owner,
+        place: &'static Location<'static>,
+    ) -> Result<Lock<B, Held<R>>> {
+        let claim = self.claim(owner, place)?;
+        acquiring!(self.site(), &claim, {
             let mut asking = Asking::new(self, &claim);
             match asking.ask().await? {
                 Answer::Granted { granted, sent } => {
@@ -42,7 +50,7 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
                 }
                 Answer::Denied(denied) => Err(self.error(Error::contended(denied))),
             }
-        }
+        })
     }
 
     /// Waits for the lock as long as it takes.
@@ -154,39 +162,46 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
         let place = Location::caller();
         async move {
             let claim = self.claim(owner, place)?;
-            let sent = self.site().now();
-            let granted = self.data.backend.restore(&claim).await.map_err(|error| self.error(error))?;
-            self.begin(claim, granted, Some(sent))
+            acquiring!(self.site(), &claim, {
+                claim.tally().asked();
+                let sent = self.site().now();
+                let granted = self.data.backend.restore(&claim).await.map_err(|error| self.error(error))?;
+                self.begin(claim, granted, Some(sent))
+            })
         }
     }
 
-    async fn wait(
+    pub(crate) async fn wait(
         &self,
         until: Option<Moment>,
         place: &'static Location<'static>,
     ) -> Result<Lock<B, Held<R>>> {
         let claim = self.claim(Owner::random(), place)?;
-        let backend = &self.data.backend;
-        let site = backend.site();
-        let alone = site.is_direct() || !site.has_line(claim.key());
-        // Whoever comes again and again lets those go first who are woken only now.
-        let rest =
-            alone && !site.is_direct() && site.asks_alone(claim.key()) && backend.is_awaited(&claim).await;
-        let mut asking = Asking::new(self, &claim);
-        // Without a line, the first answer is all that most acquisitions need.
-        let mut denied = None;
-        if alone && !rest {
-            match asking.ask().await {
-                Ok(Answer::Granted { granted, sent }) => {
-                    drop(asking);
-                    return self.begin(claim, granted, sent);
+        acquiring!(self.site(), &claim, {
+            let backend = &self.data.backend;
+            let site = backend.site();
+            let alone = site.is_direct() || !site.has_line(claim.key());
+            // Whoever comes again and again lets those go first who are woken only now.
+            let rest = alone
+                && !site.is_direct()
+                && site.asks_alone(claim.key())
+                && backend.is_awaited(&claim).await;
+            let mut asking = Asking::new(self, &claim);
+            // Without a line, the first answer is all that most acquisitions need.
+            let mut denied = None;
+            if alone && !rest {
+                match asking.ask().await {
+                    Ok(Answer::Granted { granted, sent }) => {
+                        drop(asking);
+                        return self.begin(claim, granted, sent);
+                    }
+                    Ok(Answer::Denied(answer)) => denied = Some(answer),
+                    Err(error) if error.is_quarantined() => {}
+                    Err(error) => return Err(error),
                 }
-                Ok(Answer::Denied(answer)) => denied = Some(answer),
-                Err(error) if error.is_quarantined() => {}
-                Err(error) => return Err(error),
             }
-        }
-        Waiting { asking, wait: None }.on(until, denied, rest).await
+            Waiting { asking, wait: None }.on(until, denied, rest).await
+        })
     }
 
     fn begin(
@@ -225,6 +240,7 @@ impl<'l, B: AsyncHandle, R: Rule> Asking<'l, B, R> {
 
     /// Asks the store once.
     async fn ask(&mut self) -> Result<Answer<B::Grant>> {
+        self.claim.tally().asked();
         let before = std::mem::replace(&mut self.doubt, true);
         let sent = self.lock.sent();
         match self.lock.data.backend.try_acquire(self.claim).await {
