@@ -62,7 +62,10 @@ mod tests {
 
     #[test]
     fn a_url_of_no_store_says_which_there_are_and_shows_no_password() {
-        for url in ["nonsense", "/var/lib/locks", "redis://me:secret@host/", "mem:x", "file://host/secret"] {
+        let no_schemes =
+            ["nonsense", "/var/a:b", "//secret@host:6379", "redis//secret@host:6379/", "://secret@"];
+        let unknown = ["redis://me:secret@host/", "mem:x", "file://host/secret"];
+        for url in no_schemes.into_iter().chain(unknown) {
             let error = connect_with(url, Settings::default()).unwrap_err();
             assert!(error.is_misconfigured(), "{url}: {error}");
             assert!(!error.to_string().contains("secret"), "{error}");

@@ -1,5 +1,6 @@
 //! The one error of all crates.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
@@ -178,7 +179,7 @@ impl Error {
     /// Adds the lock's name, unless there is one.
     #[must_use]
     pub fn on(mut self, lock: &str) -> Self {
-        self.0.lock.get_or_insert_with(|| shorten(lock));
+        self.0.lock.get_or_insert_with(|| shorten(lock).into());
         self
     }
 
@@ -252,7 +253,8 @@ predicates! {
     is_no_default NoDefault;
 }
 
-fn shorten(lock: &str) -> Box<str> {
+/// A name as people get to see it, cut after 200 characters.
+pub(crate) fn shorten(lock: &str) -> Cow<'_, str> {
     match lock.char_indices().nth(200) {
         None => lock.into(),
         Some((end, _)) => format!("{}..", &lock[..end]).into(),

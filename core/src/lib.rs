@@ -42,6 +42,7 @@ mod line;
 mod lock;
 mod lockable;
 mod name;
+pub mod observe;
 mod options;
 mod owner;
 mod policy;

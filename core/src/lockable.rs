@@ -229,10 +229,14 @@ mod tests {
         ]
     }
 
-    proptest! {
-        #[test]
-        fn different_records_and_fields_never_share_a_name(one in meant(), other in meant()) {
-            prop_assert_eq!(one == other, one.name() == other.name(), "{:?} {:?}", one, other);
+    mod properties {
+        use super::*;
+
+        proptest! {
+            #[test]
+            fn different_records_and_fields_never_share_a_name(one in meant(), other in meant()) {
+                prop_assert_eq!(one == other, one.name() == other.name(), "{:?} {:?}", one, other);
+            }
         }
     }
 }

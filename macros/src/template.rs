@@ -224,7 +224,7 @@ impl LockName {
 }
 
 #[cfg(test)]
-mod tests {
+mod properties {
     use proptest::prelude::*;
 
     use super::*;

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
 
+mod fuzz;
+
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::{env, fs};
@@ -24,12 +26,15 @@ fn main() -> ExitCode {
         None => ("help", &[][..]),
     };
     let done = match task {
-        "test" => install(PACKAGES).and_then(|()| outside()).and_then(|()| test(rest)),
+        "test" => {
+            install(PACKAGES).and_then(|()| outside()).and_then(|()| test(rest)).and_then(|()| smoke(rest))
+        }
         "outside" => outside(),
         "bench" => run(cargo().args(["bench", "--package", "tenure"]).args(rest)),
+        "fuzz" => fuzz::fuzz(rest),
         "deny" => run(cargo().args(["deny", "check", "bans", "licenses", "sources"])),
         "help" | "--help" | "-h" => {
-            print!("{USAGE}");
+            println!("{USAGE}{}", fuzz::USAGE);
             Ok(())
         }
         other => Err(format!("there is no task {other:?}\n{USAGE}")),
@@ -49,6 +54,11 @@ fn test(args: &[String]) -> Result<(), String> {
     // Here nothing may be skipped for want of a server.
     tests.env("CONFORMANCE_REQUIRE", env::var("CONFORMANCE_REQUIRE").unwrap_or_else(|_| "all".into()));
     run(&mut tests)
+}
+
+/// A quarter of a minute of cases that no run before had; not if only some tests were asked for.
+fn smoke(args: &[String]) -> Result<(), String> {
+    if args.is_empty() { fuzz::fuzz(&["--seconds".into(), "15".into()]) } else { Ok(()) }
 }
 
 /// Builds a crate as a user has it: outside of the workspace, with default features.
