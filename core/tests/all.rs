@@ -346,9 +346,13 @@ fn a_set_is_as_lost_as_the_worst_of_its_members() {
     assert_eq!(held.status(), Status::Held);
     assert!(told.try_recv().is_err());
 
-    early.lose("lock:b");
-    let error = held.renew().unwrap_err();
-    assert!(error.is_lost() && error.lock() == Some("b"), "{error}");
+    thread::scope(|scope| {
+        let watching = scope.spawn(|| held.lost());
+        early.lose("lock:b");
+        let error = held.renew().unwrap_err();
+        assert!(error.is_lost() && error.lock() == Some("b"), "{error}");
+        assert_eq!(watching.join().unwrap().lock(), Some("b"));
+    });
     assert_eq!((held.status(), held.is_held()), (Status::Lost(Cause::Superseded), false));
     let error = told.recv_timeout(LONG).unwrap();
     assert_eq!((error.backend(), error.lock()), (Some("early:"), Some("b")));

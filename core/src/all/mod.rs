@@ -134,7 +134,8 @@ impl<M: Members> LockAll<M> {
     ///
     /// Those of [`Lock::try_acquire`], naming the lock that could not be had. `Lost` if a lock was
     /// lost before the last one was granted. `Misconfigured` if there is no lock in the set, or the
-    /// same one twice.
+    /// same one twice, also through two handles of one store; that is found where the store tells who
+    /// stands in the way, as all stores here do.
     #[track_caller]
     pub fn try_acquire(&self) -> Result<LockAll<M, Held>> {
         self.take(Patience::None, Location::caller())

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{ENDED, End, LATER_PAUSE, Lease, longer};
+use super::end::{LATER_PAUSE, longer};
+use super::{ENDED, End, Lease};
 use crate::aio::{Answer, Task};
 use crate::port::{Blocking, Port};
 use crate::{Error, Handle, Kind, Moment, Release, Renewal, Result, Site, Ttl};

@@ -2,9 +2,12 @@
 //! its loss.
 
 mod blocking;
+mod end;
 mod loss;
 mod polled;
 mod roles;
+
+pub(crate) use end::End;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -238,71 +241,6 @@ impl<P: Port> Lease<P> {
         }
     }
 
-    /// Says that nothing was done under it: its name need not stay taken for `hold_at_least`.
-    pub(crate) fn disuse(&self) {
-        self.unused.store(true, Ordering::SeqCst);
-    }
-
-    /// Ends belief, and says what the store is to be told. What is lost is not released, but a force
-    /// release is acknowledged.
-    fn begin_end(self: &Arc<Self>) -> Result<End> {
-        if self.is_foreign() {
-            let refused = "acquired before a fork; only the process that acquired it can release it";
-            return Err(self.error(Error::misconfigured(refused)));
-        }
-        let (lost, held) = match self.stop() {
-            Ok(held) if self.is_over() => {
-                // Nobody has noticed it before.
-                self.tell(Event::Lost { fence: self.fence, held, cause: Cause::Expired });
-                (Some(Cause::Expired), held)
-            }
-            Ok(held) => (None, held),
-            Err(lost @ LOST..) => (Some(CAUSES[usize::from(lost - LOST)]), self.held()),
-            Err(_) => (Some(Cause::Released), self.held()),
-        };
-        match lost {
-            Some(Cause::Released) => Err(self.error(Error::lost(Cause::Released))),
-            lost => Ok(End { lost, keep: self.keep(), held }),
-        }
-    }
-
-    /// Ends belief of a process that was told to stop, and says what the store is to be told.
-    fn begin_giving_up(&self) -> End {
-        let end = End { lost: Some(Cause::Released), keep: self.keep(), held: self.held() };
-        self.lose(Cause::Released);
-        end
-    }
-
-    /// What the store's answer to a release means for the holder.
-    fn finish_end(self: &Arc<Self>, end: End, answer: Result<()>) -> Result<()> {
-        let answer = self.answered(&end, answer);
-        self.site().released(self.claim.key());
-        match (end.lost, answer) {
-            (Some(cause), _) => Err(self.error(Error::lost(cause))),
-            (None, Err(error)) if error.is_unavailable() => {
-                P::release_later(self.clone(), end);
-                Err(self.error(error))
-            }
-            (None, answer) => answer.map_err(|error| self.error(error)),
-        }
-    }
-
-    /// Lets go of it without telling the store, which keeps it until its lease ends.
-    pub(crate) fn forget(&self) {
-        if let Ok(held) = self.stop() {
-            self.tell(Event::Left { fence: self.fence, held });
-        }
-    }
-
-    /// Ends belief, watch and listing. What had ended before tells in which phase it is.
-    fn stop(&self) -> Result<HeldFor, u8> {
-        let before = self
-            .phase
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |phase| (phase < ENDED).then_some(ENDED));
-        self.unlist();
-        before.map(|_| self.over())
-    }
-
     fn unlist(&self) {
         if !self.is_watched.load(Ordering::SeqCst) {
             return;
@@ -418,18 +356,6 @@ impl<P: Port> Lease<P> {
         held
     }
 
-    /// Tells what the store said to a release.
-    fn answered(&self, end: &End, answer: Result<()>) -> Result<()> {
-        let (fence, held) = (self.fence, end.held);
-        self.tell(Event::Release { fence, held, answer: &answer });
-        if let (None, Err(error)) = (end.lost, &answer)
-            && let Some(cause) = error.cause()
-        {
-            self.tell(Event::Lost { fence, held, cause });
-        }
-        answer
-    }
-
     /// Tells what the store said to a renewal.
     fn tell_renewal(&self, now: Moment, answer: &Result<()>) {
         if IS_TOLD {
@@ -444,18 +370,6 @@ impl<P: Port> Lease<P> {
 
     fn is_over(&self) -> bool {
         self.deadline().is_some_and(|deadline| deadline <= self.now())
-    }
-
-    /// What is left of the time for which the name is to stay taken.
-    fn keep(&self) -> Option<Duration> {
-        let least = self.claim.target().hold_at_least.filter(|_| !self.unused.load(Ordering::SeqCst))?;
-        let left = least.saturating_sub(self.now().since(self.granted_at?));
-        (!left.is_zero()).then_some(left)
-    }
-
-    /// Until when it is worth trying to release what could not be released.
-    fn worth_releasing_until(&self) -> Moment {
-        Moment::from_nanos(self.stored_until.load(Ordering::SeqCst)).min(self.now() + LATER)
     }
 
     fn site(&self) -> &Site {
@@ -475,29 +389,9 @@ impl<P: Port> Lease<P> {
     }
 }
 
-/// How long a release that failed is tried again, at most; after that the lease frees the lock.
-const LATER: Duration = Duration::from_secs(30);
-
-/// The pause before such a try, and the next one.
-const LATER_PAUSE: Duration = Duration::from_millis(50);
-
-fn longer(pause: Duration) -> Duration {
-    (pause * 2).min(Duration::from_millis(500))
-}
-
 /// A request that changes the lifetime, from its sending to its answer.
 #[derive(Clone, Copy)]
 struct Exchange {
     sent: Moment,
     ttl: Duration,
-}
-
-/// How a lease ends.
-#[derive(Clone, Copy)]
-pub(crate) struct End {
-    /// Why it had ended before.
-    lost: Option<Cause>,
-    /// For how long the name is to stay taken.
-    keep: Option<Duration>,
-    held: HeldFor,
 }

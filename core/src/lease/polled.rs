@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::blocking::unanswered;
-use super::{ENDED, End, Exchange, LATER_PAUSE, Lease, longer};
+use super::end::{LATER_PAUSE, longer};
+use super::{ENDED, End, Exchange, Lease};
 use crate::aio::{Alarm, AsyncHandle, Task, at_once};
 use crate::port::{Polled, Port};
 use crate::turns::Turn;
