@@ -67,6 +67,7 @@ pub mod claims;
 mod counter;
 mod ctx;
 mod failure;
+pub mod mutants;
 mod server;
 mod spec;
 mod subject;

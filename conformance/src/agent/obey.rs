@@ -15,6 +15,12 @@ use crate::counter;
 use crate::ctx::{Open, sleep_until};
 use crate::subject::{Subject, TestHeld};
 
+/// Whose agent this process is, by the name of the suite.
+pub(crate) fn asked() -> Option<String> {
+    let role: Role = serde_json::from_str(&std::env::var(ROLE).ok()?).ok()?;
+    Some(role.suite)
+}
+
 /// Does not return in a process that was started as an agent of this suite.
 pub(crate) fn obey_if_asked(suite: &str, open: &Open) {
     let Ok(role) = std::env::var(ROLE) else { return };

@@ -1,0 +1,94 @@
+//! Stores that are broken on purpose.
+//!
+//! A suite that cannot fail proves nothing. So here are two small stores that keep all the promises of
+//! a [`Backend`](tenure_core::Backend), [`Model`] for the processes of a host and [`QueueModel`] inside
+//! one, and a list of [`Fault`]s, each of which breaks one of them in one place. Every fault is caught by
+//! some case, and every case catches some fault: [`Case::broken_by`](crate::Case::broken_by) names the
+//! ones that it is tested with, and `MUTANTS.md` beside the source shows all that it catches.
+//!
+//! # For those who write a store
+//!
+//! `Model` is a whole store in some hundred lines, and each fault in it a place where stores went wrong.
+//! To see what the suite says of one, judge it:
+//!
+//! ```no_run
+//! use tenure_conformance::mutants::{self, Fault};
+//!
+//! fn main() {
+//!     // Cases start this very program again, as other processes that have the same store open.
+//!     mutants::obey_if_agent();
+//!     let suite = mutants::suite(Fault::RenewShortens);
+//!     println!("{:?}", suite.judge("a_renewal_never_shortens"));
+//! }
+//! ```
+//!
+//! A test of your own, of a promise that no case is about, should fail on a store that breaks it.
+//! [`Model::open`] is what it should pass on, and [`Model::broken`] what it may fail on.
+
+mod fault;
+mod grants;
+mod look;
+mod lookout;
+mod mark;
+mod model;
+mod names;
+mod odd;
+mod queue;
+mod record;
+mod rules;
+
+use std::fs;
+use std::time::Duration;
+
+use tenure_core::Settings;
+
+use crate::Suite;
+use crate::agent;
+
+pub use fault::Fault;
+pub use grants::Hold;
+pub use model::Model;
+pub use queue::QueueModel;
+
+/// A case that takes longer on a mutant hangs; the longest that ends by itself takes 25 s.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// The suite of a store with a fault.
+pub fn suite(fault: Fault) -> Suite {
+    let suite = Suite::new(format!("mutant-{fault}")).patience(PATIENCE);
+    if fault.is_of_queue() {
+        return of_queue(suite, QueueModel::broken(Settings::default(), fault));
+    }
+    of_files(suite.open(move |spec| Ok(Model::broken(spec.place(), spec.settings().clone(), fault)?.into())))
+}
+
+/// The suite of the [`Model`] that keeps all promises.
+pub fn model() -> Suite {
+    of_files(Suite::new("model").open(|spec| Ok(Model::open(spec.place(), spec.settings().clone())?.into())))
+}
+
+/// The suite of the [`QueueModel`] that keeps all promises.
+pub fn queue_model() -> Suite {
+    of_queue(Suite::new("queue-model"), QueueModel::new(Settings::default()))
+}
+
+/// Does not return in a process that was started as an agent of a mutant. To be called first in the
+/// `main` of a program that judges mutants.
+pub fn obey_if_agent() {
+    let asked = agent::asked();
+    if let Some(fault) = Fault::all().find(|fault| asked.as_deref() == Some(&format!("mutant-{fault}"))) {
+        suite(fault).obey_if_agent();
+    }
+}
+
+fn of_files(suite: Suite) -> Suite {
+    suite.outage(|spec| {
+        let (here, away) = (spec.place().to_owned(), format!("{}.away", spec.place()));
+        let moved = fs::rename(&here, &away);
+        Box::new(move || drop(moved.and_then(|()| fs::rename(away, here))))
+    })
+}
+
+fn of_queue(suite: Suite, store: QueueModel) -> Suite {
+    suite.in_process().open(move |spec| Ok(store.share_with_settings(spec.settings().clone()).into()))
+}
