@@ -61,6 +61,7 @@
 #![deny(unsafe_code)]
 
 mod agent;
+mod bare;
 mod case;
 mod cases;
 pub mod claims;

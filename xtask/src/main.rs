@@ -14,6 +14,8 @@ const USAGE: &str = "\
 cargo xtask test [ARGS..]    install what the tests need (Debian), then run them all
 cargo xtask outside          build and run a crate that uses tenure from outside of the workspace
 cargo xtask bench [ARGS..]   print ratios against raw primitives, measured in one run
+cargo xtask matrix [FAULT..] run every case on every mutant, and write conformance/MUTANTS.md (long);
+                             with names of faults, only print what the cases say of these
 cargo xtask deny             check licences and sources (needs cargo-deny)
 ";
 
@@ -27,6 +29,9 @@ fn main() -> ExitCode {
         "test" => install(PACKAGES).and_then(|()| outside()).and_then(|()| test(rest)),
         "outside" => outside(),
         "bench" => run(cargo().args(["bench", "--package", "tenure"]).args(rest)),
+        "matrix" => {
+            run(cargo().args(["run", "--package", "tenure-conformance", "--example", "matrix", "--"]).args(rest))
+        }
         "deny" => run(cargo().args(["deny", "check", "bans", "licenses", "sources"])),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

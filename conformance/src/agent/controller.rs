@@ -181,12 +181,4 @@ impl Answer {
             other => Err(Failure::new(format!("expected an agent's fences, saw {other:?}"))),
         }
     }
-
-    #[track_caller]
-    pub(crate) fn count(self) -> Outcome<u64> {
-        match self {
-            Self::Count(count) => Ok(count),
-            other => Err(Failure::new(format!("expected a number of an agent, saw {other:?}"))),
-        }
-    }
 }

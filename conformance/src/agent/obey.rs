@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tenure_core::{Error, Moment, default_store, install, release_all};
+use tenure_core::{Error, Moment, release_all};
 
 use super::command::{Answer, Command, Role, Wait, cause_text};
 use super::{ROLE, fork};
@@ -125,11 +125,11 @@ fn obey(
         Command::Compete { name, time } => {
             let lock = subject.lock(name);
             let end = Moment::now() + time;
-            let mut count = 0;
+            let mut fences = Vec::new();
             while Moment::now() < end {
                 match lock.acquire_until(end) {
                     Ok(held) => {
-                        count += 1;
+                        fences.push(held.fence().get());
                         thread::sleep(Duration::from_millis(1));
                         held.release()?;
                     }
@@ -137,7 +137,7 @@ fn obey(
                     Err(error) => return Err(error),
                 }
             }
-            Answer::Count(count)
+            Answer::Fences(fences)
         }
         Command::Race { names, options, at } => {
             sleep_until(Moment::from_nanos(at));
@@ -158,16 +158,6 @@ fn obey(
             None => Answer::Done,
             Some(error) => error.into(),
         },
-        Command::Install => {
-            let missing = default_store().err().map(|error| error.is_no_default());
-            install(subject.store().clone())?;
-            let twice = install(subject.store().clone()).err().map(|error| error.is_misconfigured());
-            let there = default_store().is_ok();
-            match (missing, twice, there) {
-                (Some(true), Some(true), true) => Answer::Done,
-                seen => Error::misconfigured(format!("before, second install, after: {seen:?}")).into(),
-            }
-        }
         Command::Exit => exit(0),
     })
 }

@@ -9,14 +9,14 @@ use crate::failure::{Outcome, check};
 use crate::subject::{Options, TestLock};
 
 cases! {
-    a_forked_childs_drop_frees_nothing defects [8] needs [Processes] breaks "frees a grant when its copy in a child is dropped";
-    a_forked_childs_release_frees_nothing defects [8] needs [Processes] breaks "frees a grant when its copy in a child is released";
+    a_forked_childs_drop_frees_nothing defects [8] needs [Processes] breaks [ClaimsToBeDirect];
+    a_forked_childs_release_frees_nothing defects [8] needs [Processes] breaks [ClaimsToBeDirect];
     a_forked_child_is_denied_like_any_other rows [39] defects [8] needs [Processes]
-        breaks "lets a child in through what it inherited";
+        breaks [ChildIsItsParent];
     a_forked_child_keeps_nothing_of_a_released_lock defects [8] needs [Processes]
-        breaks "leaves a lock taken while a child has its files open";
+        breaks [HeldByAnOpenFile];
     a_forked_child_keeps_nothing_of_a_killed_parent defects [8, 11] needs [Processes]
-        breaks "takes a child for the living holder";
+        breaks [HeldByAnOpenFile];
 }
 
 fn parent(ctx: &Ctx, lock: &TestLock, deed: ForkDeed) -> Outcome<Agent> {

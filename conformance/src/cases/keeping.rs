@@ -10,12 +10,12 @@ use crate::ctx::{Ctx, SOON, denied, free_within, sleep_until, taken_until};
 use crate::failure::{Outcome, check};
 
 cases! {
-    a_kept_lock_outlives_many_leases rows [60, 66] defects [10] breaks "answers a renewal and does nothing";
-    a_fixed_lock_can_be_kept_alive_from_the_start rows [65, 66] breaks "renews only locks without a lifetime";
-    a_held_lock_can_be_kept_alive_later rows [65, 66] breaks "does not renew what was granted with an end";
-    a_set_lifetime_ends_keeping_alive rows [64, 65] breaks "goes on renewing after a lifetime was set";
-    a_kept_lock_is_free_after_its_release rows [7] breaks "renews a lock that was released";
-    many_kept_locks_are_all_renewed rows [60] breaks "renews the first of many";
+    a_kept_lock_outlives_many_leases rows [60, 66] defects [10] breaks [RenewsNothing];
+    a_fixed_lock_can_be_kept_alive_from_the_start rows [65, 66] breaks [RenewsNothing];
+    a_held_lock_can_be_kept_alive_later rows [65, 66] breaks [RenewsNothing];
+    a_set_lifetime_ends_keeping_alive rows [64, 65] breaks [RenewDropsTheEnd];
+    a_kept_lock_is_free_after_its_release rows [7] breaks [ForgetsToFree];
+    many_kept_locks_are_all_renewed rows [60] breaks [RenewsTheFirstOfMany];
 }
 
 fn a_kept_lock_outlives_many_leases(ctx: &Ctx) -> Outcome {

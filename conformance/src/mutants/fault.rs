@@ -169,6 +169,8 @@ faults! {
     RenewsInTwoSteps,
     /// Renews what has ended.
     RenewsTheExpired,
+    /// Renews what was released, and so brings it back.
+    RenewsTheReleased,
     /// Renews a lock that was taken away by force.
     RenewsTheBroken,
     /// Sets the lock's own lifetime when it renews, although more is left.
@@ -215,8 +217,6 @@ faults! {
     NotifiesLate,
     /// Cannot notify, so that waiters have to poll.
     CannotNotify,
-    /// Says that nobody waits, so that whoever releases gets the lock again.
-    HidesTheWaiting,
 
     // Names and settings.
 

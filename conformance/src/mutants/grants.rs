@@ -79,7 +79,7 @@ impl Model {
         let mut fence = Fence::new(inside.record.fence);
         let regrants = match self.fault() {
             Some(Fault::GrantsWhoeverAsks) => true,
-            Some(Fault::ReentrantByProcess) => holding.mark == self.mark()?,
+            Some(Fault::ReentrantByProcess) => self.is_of_this_process(&holding.mark),
             Some(Fault::ReentrantByThread) => inside.record.trace.thread == this_thread(),
             Some(Fault::ChildIsItsParent) => self.is_child_of(&holding.mark),
             Some(Fault::ShortTtlSteals) => ttl.is_some_and(|ttl| ttl < Duration::from_secs(1)),

@@ -104,7 +104,7 @@ impl Model {
             Some(Fault::ShowsTheExpired) => record.holder.as_ref(),
             Some(Fault::HidesKeptNames) => self.holder(record).filter(|holding| holding.owner.is_some()),
             Some(Fault::ShowsOnlyItsOwn) => {
-                self.holder(record).filter(|holding| self.mark().is_ok_and(|mark| mark == holding.mark))
+                self.holder(record).filter(|holding| self.is_of_this_process(&holding.mark))
             }
             _ => self.holder(record),
         }?;

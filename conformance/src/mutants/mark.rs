@@ -42,6 +42,11 @@ impl Model {
         self.has(Fault::SessionsOutliveTheDead) || is_refused(&file, File::try_lock_shared)
     }
 
+    /// Whether a sign of life is one of this process, which has one in every handle.
+    pub(super) fn is_of_this_process(&self, mark: &str) -> bool {
+        mark.split('-').next() == Some(&std::process::id().to_string())
+    }
+
     /// Whether this process is a child of the one with this sign of life, forked since it made it.
     pub(super) fn is_child_of(&self, mark: &str) -> bool {
         let own = self.own_mark();

@@ -194,6 +194,9 @@ impl Backend for Model {
             }
             entered => entered?,
         };
+        if self.has(Fault::RenewsTheReleased) && inside.record.holder.is_none() {
+            inside.record.holder = inside.record.trace.last.clone();
+        }
         let holding = self.owned(&mut inside.record, owner, Act::Renew).map_err(Error::lost)?;
         let own = claim.term().ttl().map_or(due.ttl(), |ttl| ttl.get());
         let Some(before) = holding.deadline() else { return Ok(()) };
@@ -277,7 +280,7 @@ impl Backend for Model {
 
     fn is_awaited(&self, claim: &Claim) -> bool {
         let awaited = |address: String| self.is_waited_for(&self.path(&address));
-        !self.has(Fault::HidesTheWaiting) && self.address_of(claim).is_ok_and(awaited)
+        self.address_of(claim).is_ok_and(awaited)
     }
 
     fn renew_many(&self, due: &[Renewal<'_, Hold>]) -> Vec<Result<()>> {
@@ -294,7 +297,7 @@ impl Restore for Model {
         let mut inside = self.enter(claim)?;
         let had_it = |holding: &Holding| holding.owner == Some(claim.owner());
         let free = self.holder(&inside.record).is_none();
-        let elsewhere = |holding: &Holding, here: &str| holding.mark != here;
+        let here = |holding: &Holding| self.is_of_this_process(&holding.mark);
         match self.fault() {
             Some(Fault::RestoreInserts) if free => return self.grant(&mut inside, claim),
             Some(Fault::RestoresTheReleased)
@@ -302,11 +305,8 @@ impl Restore for Model {
             {
                 return self.grant(&mut inside, claim);
             }
-            Some(Fault::RestoresOnlyItsOwn) => {
-                let here = self.mark()?;
-                if inside.record.holder.as_ref().is_some_and(|holding| elsewhere(holding, &here)) {
-                    return Err(Error::lost(Cause::Superseded));
-                }
+            Some(Fault::RestoresOnlyItsOwn) if !inside.record.holder.as_ref().is_some_and(here) => {
+                return Err(Error::lost(Cause::Superseded));
             }
             _ => {}
         }

@@ -34,7 +34,10 @@ impl Model {
     pub(super) fn leave_and_enter(&self, inside: Inside, claim: &Claim) -> Result<Inside> {
         let mut decided = inside.record.clone();
         drop(inside);
-        thread::sleep(Duration::from_millis(if self.has(Fault::LooksThenTakes) { 1 } else { 20 }));
+        thread::sleep(Duration::from_millis(match self.fault() {
+            Some(Fault::GetThenDelete | Fault::RenewsInTwoSteps) => 25,
+            _ => 1,
+        }));
         let mut inside = self.enter_at(&self.address_of(claim)?)?;
         std::mem::swap(&mut inside.record, &mut decided);
         Ok(inside)
@@ -42,7 +45,7 @@ impl Model {
 
     pub(super) fn is_preferred_elsewhere(&self, record: &Record) -> Result<bool> {
         let Some((mark, at)) = &record.trace.released else { return Ok(false) };
-        let recent = Moment::now().since(Moment::from_nanos(*at)) < Duration::from_millis(5);
+        let recent = Moment::now().since(Moment::from_nanos(*at)) < Duration::from_millis(50);
         Ok(recent && *mark != self.mark()?)
     }
 

@@ -105,12 +105,16 @@ impl Entry {
     fn grant(&mut self, claim: &Claim) -> Granted<()> {
         self.fence = Fence::next(Fence::new(self.fence), claim.floor(), 0).get();
         let now = Moment::now();
-        let ttl = claim.term().ttl().map(|ttl| ttl.get());
-        let deadline = ttl.map(|ttl| now + ttl);
+        let (lease, deadline) = life(claim);
         self.holder = Some(Holding { owner: Some(claim.owner()), deadline, place: claim.place() });
-        let lease = ttl.map_or(Lease::Session, Lease::For);
         Granted::new((), Fence::new(self.fence), lease).since(now)
     }
+}
+
+/// The lifetime of a grant, and when it ends.
+fn life(claim: &Claim) -> (Lease, Option<Moment>) {
+    let ttl = claim.term().ttl().map(|ttl| ttl.get());
+    (ttl.map_or(Lease::Session, Lease::For), ttl.map(|ttl| Moment::now() + ttl))
 }
 
 impl Backend for QueueModel {
@@ -127,19 +131,19 @@ impl Backend for QueueModel {
 
     fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
         Ok(self.with_entry(claim, |entry| {
+            // Those who wait come first.
+            self.hand_on(entry);
             let fence = Fence::new(entry.fence);
-            if entry.held().is_none() {
-                // Those who wait come first.
-                self.hand_on(entry);
-            }
             match entry.held() {
                 None => {
                     entry.queue.retain(|(queued, _)| queued.owner() != claim.owner());
                     Attempt::Granted(entry.grant(claim))
                 }
+                // It was handed on to this very claim, or the answer got lost.
                 Some(holding) if holding.owner == Some(claim.owner()) => {
-                    let left = holding.deadline.map(|deadline| deadline.since(Moment::now()));
-                    Attempt::Granted(Granted::new((), fence, left.map_or(Lease::Session, Lease::For)))
+                    let (lease, deadline) = life(claim);
+                    holding.deadline = deadline;
+                    Attempt::Granted(Granted::new((), fence, lease))
                 }
                 Some(holding) => {
                     let denied = Denied::new().holder(fence);

@@ -131,7 +131,7 @@ impl Model {
     pub(super) fn remains(&self, holding: Holding, keep: Option<Duration>) -> Option<Holding> {
         let closed = |holding: Holding, time| Some(holding.closed_until(self.now() + time));
         match (self.fault(), keep) {
-            (Some(Fault::ForgetsToFree), _) => Some(holding),
+            (Some(Fault::ForgetsToFree | Fault::HeldByAnOpenFile), _) => Some(holding),
             (Some(Fault::BrokenStaysClosed), _) if holding.breaking.is_some() => Some(holding),
             (Some(Fault::RestsAfterRelease), None) => closed(holding, Duration::from_secs(3)),
             (Some(Fault::ReleaseIgnoresKeep), Some(_)) => None,

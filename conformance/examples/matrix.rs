@@ -1,0 +1,170 @@
+//! Runs every case on every mutant and writes `MUTANTS.md`: which case catches which fault.
+//!
+//! `cargo xtask matrix` is the command. It takes some twenty minutes. With names of faults as
+//! arguments it only prints what the cases say of these.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a command speaks to its user"
+)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{env, fs, thread};
+
+use serde::{Deserialize, Serialize};
+use tenure_conformance::mutants::{self, Fault};
+use tenure_conformance::{Case, Verdict, cases};
+
+/// What one case said of one mutant.
+#[derive(Serialize, Deserialize)]
+struct Cell {
+    case: String,
+    /// `None` if it does not run on such a store.
+    caught: Option<bool>,
+    why: String,
+}
+
+/// The variable that makes this program run the cases of one mutant.
+const ROLE: &str = "TENURE_MATRIX_FAULT";
+/// How many mutants at once, and how many cases of each: cases mostly wait.
+const AT_ONCE: (usize, usize) = (4, 8);
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/MUTANTS.md");
+
+fn main() {
+    mutants::obey_if_agent();
+    if let Ok(name) = env::var(ROLE) {
+        let fault = Fault::all().find(|fault| fault.name() == name).unwrap();
+        println!("{}", serde_json::to_string(&judge(fault)).unwrap());
+        // What hangs in a case that did ends here.
+        std::process::exit(0);
+    }
+    let asked: Vec<_> = env::args().skip(1).collect();
+    let faults: Vec<_> =
+        Fault::all().filter(|fault| asked.is_empty() || asked.contains(&fault.name().into())).collect();
+    let rows = Mutex::new(BTreeMap::new());
+    let done = AtomicUsize::new(0);
+    in_parallel(AT_ONCE.0, &faults, |fault| {
+        let row = in_a_process(*fault);
+        let caught = row.iter().filter(|cell| cell.caught == Some(true)).count();
+        eprintln!(
+            "{}/{} {fault}: caught by {caught}",
+            done.fetch_add(1, Ordering::Relaxed) + 1,
+            faults.len()
+        );
+        rows.lock().unwrap().insert(fault.name(), row);
+    });
+    let rows = rows.into_inner().unwrap();
+    if asked.is_empty() {
+        fs::write(FILE, page(&rows)).unwrap();
+        return;
+    }
+    for (fault, cell) in rows.iter().flat_map(|(fault, row)| row.iter().map(move |cell| (fault, cell))) {
+        if cell.caught == Some(true) {
+            println!("{fault}::{}: {}", cell.case, cell.why);
+        }
+    }
+}
+
+/// Judges a mutant in a process of its own, with which all ends that a broken store keeps from ending.
+fn in_a_process(fault: Fault) -> Vec<Cell> {
+    let program =
+        Command::new(env::current_exe().unwrap()).env(ROLE, fault.name()).stderr(Stdio::inherit()).output();
+    let output = program.unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{fault}: {error}: {output:?}"))
+}
+
+fn judge(fault: Fault) -> Vec<Cell> {
+    let cells = Mutex::new(Vec::new());
+    let all: Vec<_> = cases().collect();
+    in_parallel(AT_ONCE.1, &all, |case: &&Case| {
+        let (caught, why) = match mutants::suite(fault).judge(case.name()) {
+            Verdict::Passed => (Some(false), String::new()),
+            Verdict::Failed(why) => (Some(true), why),
+            other => (None, format!("{other:?}")),
+        };
+        cells.lock().unwrap().push(Cell { case: case.name().into(), caught, why });
+    });
+    cells.into_inner().unwrap()
+}
+
+fn in_parallel<T: Sync>(threads: usize, all: &[T], work: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    work(one);
+                }
+            });
+        }
+    });
+}
+
+type Rows = BTreeMap<&'static str, Vec<Cell>>;
+
+fn page(rows: &Rows) -> String {
+    let cells = || rows.values().flatten();
+    let (ran, caught) = (
+        cells().filter(|cell| cell.caught.is_some()).count(),
+        cells().filter(|cell| cell.caught == Some(true)).count(),
+    );
+    let mut page = format!(
+        "# Mutants\n\nWritten by `cargo xtask matrix`. {} mutants, {} cases, {ran} pairs of both that go together, of \
+         which {caught} fail. Every mutant is caught, and every case is needed; `tests/mutants.rs` proves \
+         that with the pairs in bold, which fail in every run. Others may depend on luck.\n\n## Mutants\n",
+        rows.len(),
+        cases().count(),
+    );
+    for fault in Fault::all() {
+        let row = &rows[fault.name()];
+        let (caught, passed): (Vec<_>, Vec<_>) =
+            cases().filter(|case| ran_on(row, case)).partition(|case| is_caught(row, case));
+        let _ = writeln!(page, "\n### {fault}\n\n{}\n", fault.sentence());
+        let names = |cases: &[&Case]| list(cases.iter().map(|case| name(case, fault)));
+        let _ = if caught.len() > passed.len() {
+            let sure: Vec<_> = pairs_of(fault).collect();
+            writeln!(page, "Caught by {}: {}, and all but {}.", caught.len(), names(&sure), names(&passed))
+        } else {
+            writeln!(page, "Caught by {}: {}.", caught.len(), names(&caught))
+        };
+    }
+    page.push_str("\n## Cases\n\n| case | fails on | of them surely |\n|---|---|---|\n");
+    for case in cases() {
+        let count = rows.values().filter(|row| is_caught(row, case)).count();
+        let sure = list(case.broken_by().iter().map(|fault| fault.to_string()));
+        let _ = writeln!(page, "| `{}` | {count} | {sure} |", case.name());
+    }
+    page
+}
+
+/// The cases that are tested with a fault.
+fn pairs_of(fault: Fault) -> impl Iterator<Item = &'static Case> {
+    cases().filter(move |case| case.broken_by().contains(&fault))
+}
+
+fn cell<'r>(row: &'r [Cell], case: &Case) -> Option<&'r Cell> {
+    row.iter().find(|cell| cell.case == case.name())
+}
+
+fn ran_on(row: &[Cell], case: &Case) -> bool {
+    cell(row, case).is_some_and(|cell| cell.caught.is_some())
+}
+
+fn is_caught(row: &[Cell], case: &Case) -> bool {
+    cell(row, case).is_some_and(|cell| cell.caught == Some(true))
+}
+
+fn name(case: &Case, fault: Fault) -> String {
+    let bold = if case.broken_by().contains(&fault) { "**" } else { "" };
+    format!("{bold}`{}`{bold}", case.name())
+}
+
+fn list(names: impl Iterator<Item = String>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}

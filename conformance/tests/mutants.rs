@@ -1,0 +1,73 @@
+//! The suite is tested: each case fails on the mutants that it names, and each mutant is named.
+//!
+//! Arguments choose among pairs of a mutant and a case, as they choose among tests.
+
+use std::fs;
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use tenure_conformance::mutants::{self, Fault};
+use tenure_conformance::{Case, Verdict, cases};
+
+/// Cases mostly wait.
+const AT_ONCE: usize = 24;
+
+fn main() -> ExitCode {
+    mutants::obey_if_agent();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(AT_ONCE));
+    let mut trials: Vec<_> = pairs().map(|(fault, case)| trial(fault, case)).collect();
+    trials.push(Trial::test("every_mutant_is_named_by_a_case", every_mutant_is_named_by_a_case));
+    trials.push(Trial::test("the_matrix_is_of_today", the_matrix_is_of_today));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn pairs() -> impl Iterator<Item = (Fault, &'static Case)> {
+    cases().flat_map(|case| case.broken_by().iter().map(move |fault| (*fault, case)))
+}
+
+fn trial(fault: Fault, case: &'static Case) -> Trial {
+    Trial::test(format!("{fault}::{}", case.name()), move || match mutants::suite(fault).judge(case.name()) {
+        Verdict::Failed(message) => about_the_claim(&message),
+        verdict => Err(format!("a store that is broken is not caught: {verdict:?}").into()),
+    })
+}
+
+/// A case that hangs, or that cannot go on, says nothing about its claim.
+fn about_the_claim(message: &str) -> Result<(), Failed> {
+    const OTHERS: &[&str] =
+        &["expected an end within", "panicked", "the suite itself", "could not be opened", "an agent said"];
+    match OTHERS.iter().any(|words| message.contains(words)) {
+        true => Err(format!("the case failed for another reason: {message}").into()),
+        false => Ok(()),
+    }
+}
+
+fn every_mutant_is_named_by_a_case() -> Result<(), Failed> {
+    let unnamed: Vec<_> = Fault::all().filter(|fault| !pairs().any(|(named, _)| named == *fault)).collect();
+    check(unnamed.is_empty(), &format!("no case is tested with {unnamed:?}"))
+}
+
+fn the_matrix_is_of_today() -> Result<(), Failed> {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/MUTANTS.md"))?;
+    let (faults, table) = page.split_once("\n## Cases\n").ok_or("MUTANTS.md has no table of cases")?;
+    let mut sections = faults.split("\n### ").skip(1);
+    for fault in Fault::all() {
+        let section = sections.next().unwrap_or_default();
+        let begins = section.starts_with(&format!("{fault}\n\n{}\n", fault.sentence()));
+        check(begins, &format!("MUTANTS.md does not have {fault} in its place; run `cargo xtask matrix`"))?;
+        for (_, case) in pairs().filter(|(named, _)| *named == fault) {
+            let sure = section.contains(&format!("**`{}`**", case.name()));
+            check(sure, &format!("MUTANTS.md has no {} for {fault}; run `cargo xtask matrix`", case.name()))?;
+        }
+    }
+    check(sections.next().is_none(), "MUTANTS.md has more mutants than there are; run `cargo xtask matrix`")?;
+    let listed: Vec<_> =
+        table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let today: Vec<_> = cases().map(Case::name).collect();
+    check(listed == today, "MUTANTS.md has other cases than there are; run `cargo xtask matrix`")
+}
+
+fn check(condition: bool, message: &str) -> Result<(), Failed> {
+    if condition { Ok(()) } else { Err(message.into()) }
+}
