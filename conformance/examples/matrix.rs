@@ -2,19 +2,16 @@
 //!
 //! `cargo xtask matrix` is the command. It takes some twenty minutes. With names of faults as
 //! arguments it only prints what the cases say of these.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "a command speaks to its user"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt::Write;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{env, fs, thread};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use std::{env, fs, io, thread};
 
 use serde::{Deserialize, Serialize};
 use tenure_conformance::mutants::{self, Fault};
@@ -32,78 +29,77 @@ struct Cell {
 /// The variable that makes this program run the cases of one mutant.
 const ROLE: &str = "TENURE_MATRIX_FAULT";
 /// How many mutants at once, and how many cases of each: cases mostly wait.
-const AT_ONCE: (usize, usize) = (4, 8);
+const AT_ONCE: (usize, usize) = (4, 6);
+
+/// Cases that hang on a mutant fail after this time.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/MUTANTS.md");
 
-fn main() {
+fn main() -> Result<(), Box<dyn Error>> {
     mutants::obey_if_agent();
     if let Ok(name) = env::var(ROLE) {
-        let fault = Fault::all().find(|fault| fault.name() == name).unwrap();
-        println!("{}", serde_json::to_string(&judge(fault)).unwrap());
+        let fault = Fault::all().find(|fault| fault.name() == name).ok_or("there is no such fault")?;
+        println!("{}", serde_json::to_string(&judge(fault))?);
         // What hangs in a case that did ends here.
         std::process::exit(0);
     }
     let asked: Vec<_> = env::args().skip(1).collect();
-    let faults: Vec<_> =
-        Fault::all().filter(|fault| asked.is_empty() || asked.contains(&fault.name().into())).collect();
-    let rows = Mutex::new(BTreeMap::new());
+    let is_asked = |fault: &Fault| asked.is_empty() || asked.iter().any(|name| name == fault.name());
+    let faults: Vec<_> = Fault::all().filter(is_asked).collect();
     let done = AtomicUsize::new(0);
-    in_parallel(AT_ONCE.0, &faults, |fault| {
-        let row = in_a_process(*fault);
+    let rows = in_parallel(AT_ONCE.0, &faults, |fault| {
+        let row = in_a_process(*fault)?;
         let caught = row.iter().filter(|cell| cell.caught == Some(true)).count();
-        eprintln!(
-            "{}/{} {fault}: caught by {caught}",
-            done.fetch_add(1, Ordering::Relaxed) + 1,
-            faults.len()
-        );
-        rows.lock().unwrap().insert(fault.name(), row);
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        eprintln!("{done}/{} {fault}: caught by {caught}", faults.len());
+        Ok((fault.name(), row))
     });
-    let rows = rows.into_inner().unwrap();
+    let rows = rows.into_iter().collect::<io::Result<Rows>>()?;
     if asked.is_empty() {
-        fs::write(FILE, page(&rows)).unwrap();
-        return;
+        return Ok(fs::write(FILE, page(&rows))?);
     }
-    for (fault, cell) in rows.iter().flat_map(|(fault, row)| row.iter().map(move |cell| (fault, cell))) {
-        if cell.caught == Some(true) {
+    for (fault, row) in rows {
+        for cell in row.iter().filter(|cell| cell.caught == Some(true)) {
             println!("{fault}::{}: {}", cell.case, cell.why);
         }
     }
+    Ok(())
 }
 
 /// Judges a mutant in a process of its own, with which all ends that a broken store keeps from ending.
-fn in_a_process(fault: Fault) -> Vec<Cell> {
-    let program =
-        Command::new(env::current_exe().unwrap()).env(ROLE, fault.name()).stderr(Stdio::inherit()).output();
-    let output = program.unwrap();
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{fault}: {error}: {output:?}"))
+fn in_a_process(fault: Fault) -> io::Result<Vec<Cell>> {
+    let mut program = Command::new(env::current_exe()?);
+    let output = program.env(ROLE, fault.name()).stderr(Stdio::inherit()).output()?;
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 fn judge(fault: Fault) -> Vec<Cell> {
-    let cells = Mutex::new(Vec::new());
     let all: Vec<_> = cases().collect();
-    in_parallel(AT_ONCE.1, &all, |case: &&Case| {
-        let (caught, why) = match mutants::suite(fault).judge(case.name()) {
+    in_parallel(AT_ONCE.1, &all, |case| {
+        let (caught, why) = match mutants::suite(fault).patience(PATIENCE).judge(case.name()) {
             Verdict::Passed => (Some(false), String::new()),
             Verdict::Failed(why) => (Some(true), why),
             other => (None, format!("{other:?}")),
         };
-        cells.lock().unwrap().push(Cell { case: case.name().into(), caught, why });
-    });
-    cells.into_inner().unwrap()
+        Cell { case: case.name().into(), caught, why }
+    })
 }
 
-fn in_parallel<T: Sync>(threads: usize, all: &[T], work: impl Fn(&T) + Sync) {
-    let next = AtomicUsize::new(0);
+fn in_parallel<T: Sync, R: Send>(threads: usize, all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let results_of = || results.lock().unwrap_or_else(PoisonError::into_inner);
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    work(one);
+                    let result = work(one);
+                    results_of().push(result);
                 }
             });
         }
     });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Rows = BTreeMap<&'static str, Vec<Cell>>;

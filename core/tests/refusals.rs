@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tenure_core::{
-    Attempt, Backend, Claim, Error, Fence, Granted, Lease, Lock, Name, Release, Renewal, Result, SessionLocks,
-    Settings, Site,
+    Attempt, Backend, Claim, Error, Fence, Granted, Lease, Lock, Name, Release, Renewal, Result,
+    SessionLocks, Settings, Site,
 };
 
 /// Grants everything, and counts.
@@ -87,7 +87,9 @@ fn a_release_is_no_loss() {
     let take = |ends: bool| {
         let held = Lock::new(&store, "a").ttl(ttl).try_acquire().unwrap();
         let told = told.clone();
-        held.on_lost(move |_| drop(told.fetch_add(1, Ordering::SeqCst)));
+        held.on_lost(move |_| {
+            told.fetch_add(1, Ordering::SeqCst);
+        });
         match ends {
             true => held.release().unwrap(),
             false => drop(held),

@@ -29,9 +29,9 @@ fn main() -> ExitCode {
         "test" => install(PACKAGES).and_then(|()| outside()).and_then(|()| test(rest)),
         "outside" => outside(),
         "bench" => run(cargo().args(["bench", "--package", "tenure"]).args(rest)),
-        "matrix" => {
-            run(cargo().args(["run", "--package", "tenure-conformance", "--example", "matrix", "--"]).args(rest))
-        }
+        "matrix" => run(cargo()
+            .args(["run", "--package", "tenure-conformance", "--example", "matrix", "--"])
+            .args(rest)),
         "deny" => run(cargo().args(["deny", "check", "bans", "licenses", "sources"])),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-/// One mistake that a store can make. Its documentation is the mistake, in one sentence.
-///
-/// The list grows with the suite.
+/// The list as an enum. What documents a fault is also its sentence in the tables.
 macro_rules! faults {
     ($(#[doc = $sentence:literal] $fault:ident,)*) => {
         /// One mistake in a store.

@@ -3,7 +3,7 @@
 //! It stands for what a store pushes. All that it ever says is that a name may be free.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -47,7 +47,7 @@ impl Model {
         registration
     }
 
-    fn look(&self, key: &str, path: &PathBuf) {
+    fn look(&self, key: &str, path: &Path) {
         // A look that crosses a change says that it may be free, which is harmless.
         let taken = peek(path).is_some_and(|record| self.holder(&record).is_some());
         if !taken {

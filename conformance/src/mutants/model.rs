@@ -233,9 +233,8 @@ impl Backend for Model {
         let held = self.owned(&mut inside.record, owner, Act::Release).map(drop);
         let mine = inside.record.holder.as_ref().is_some_and(|holding| holding.owner == Some(owner));
         let frees = match self.fault() {
-            Some(Fault::ReleasesWithoutOwnerCheck) => held.is_ok(),
+            Some(Fault::ReleasesWithoutOwnerCheck | Fault::ThreadIsTheOwner) => held.is_ok(),
             Some(Fault::LateReleaseFrees) => true,
-            Some(Fault::ThreadIsTheOwner) => held.is_ok(),
             Some(Fault::GetThenDelete) => {
                 inside = self.leave_and_enter(inside, claim)?;
                 held.is_ok()

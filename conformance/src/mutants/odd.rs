@@ -45,7 +45,7 @@ impl Model {
 
     pub(super) fn is_preferred_elsewhere(&self, record: &Record) -> Result<bool> {
         let Some((mark, at)) = &record.trace.released else { return Ok(false) };
-        let recent = Moment::now().since(Moment::from_nanos(*at)) < Duration::from_millis(50);
+        let recent = Moment::now().since(Moment::from_nanos(*at)) < Duration::from_millis(500);
         Ok(recent && *mark != self.mark()?)
     }
 
