@@ -1,11 +1,11 @@
 //! Forked children of a holder, which own nothing.
 
-use tenure_core::Moment;
+use tenure_core::{Cause, Moment, Status};
 
 use crate::agent::{Agent, Command, ForkDeed, Seen};
 use crate::case::cases;
 use crate::ctx::{Ctx, SOON, denied, free_within, taken_until};
-use crate::failure::{Outcome, check};
+use crate::failure::{Failure, Outcome, check};
 use crate::subject::{Options, TestLock};
 
 cases! {
@@ -28,10 +28,15 @@ fn parent(ctx: &Ctx, lock: &TestLock, deed: ForkDeed) -> Outcome<Agent> {
 
 /// The parent goes on holding, being renewed, and frees the lock itself.
 fn holds(ctx: &Ctx, lock: &TestLock, mut agent: Agent) -> Outcome {
-    denied(lock.try_acquire(), "the lock of a parent whose child let go")?;
-    taken_until(lock, Moment::now() + ctx.ttl() * 2, "the kept lock of such a parent")?;
+    let taken = denied(lock.try_acquire(), "the lock of a parent whose child let go")
+        .and_then(|_| taken_until(lock, Moment::now() + ctx.ttl() * 2, "the kept lock of such a parent"));
     let seen = agent.status(lock.name().as_str())?;
-    check!(seen == Seen::Held, "expected the parent to hold still, saw {seen:?}");
+    let late = seen == Seen::from(Status::Lost(Cause::Expired));
+    taken.map_err(|failure| failure.late_if(late))?;
+    if seen != Seen::Held {
+        let lost = format!("expected the parent to hold still, saw {seen:?}");
+        return Err(Failure::new(lost).late_if(late));
+    }
     agent.renew(lock.name().as_str())?.done()?;
     agent.release(lock.name().as_str())?.done()?;
     lock.try_acquire()?.release()?;
