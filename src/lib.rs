@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod aio;
+mod url;
+
 #[cfg(feature = "fs")]
 pub use tenure_fs as fs;
 #[cfg(feature = "fs")]
@@ -35,34 +38,13 @@ pub fn connect(url: &str) -> Result<AnyBackend> {
 ///
 /// As [`connect`].
 pub fn connect_with(url: &str, settings: Settings) -> Result<AnyBackend> {
-    // A URL may hold a password: nothing but its scheme is ever repeated.
-    let Some((scheme, rest)) = url.split_once(':') else {
-        return Err(Error::misconfigured(format!(
-            "a store is named by a URL such as \"file:///var/lib/locks\"; this one has no scheme{}",
-            if url.starts_with(['/', '.']) { "; put \"file:\" before a path" } else { "" }
-        )));
-    };
-    match (scheme, rest) {
+    match url::parse(url)? {
         #[cfg(feature = "fs")]
-        ("file", _) => Ok(Files::connect(url, settings)?.into()),
+        url::Store::Files => Ok(Files::connect(url, settings)?.into()),
         #[cfg(feature = "locmem")]
-        ("mem", "") => Ok(LocMem::with_settings(settings).into()),
-        ("mem", _) => Err(Error::misconfigured("\"mem:\" is the whole URL of a store in memory")),
-        _ => Err(Error::misconfigured(format!(
-            "this build knows no store {:?}; it knows {}",
-            format!("{scheme}:"),
-            SCHEMES.join(", ")
-        ))),
+        url::Store::LocMem => Ok(LocMem::with_settings(settings).into()),
     }
 }
-
-/// The schemes of this build.
-const SCHEMES: &[&str] = &[
-    #[cfg(feature = "fs")]
-    "file:",
-    #[cfg(feature = "locmem")]
-    "mem:",
-];
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ use tenure_core::{Error, Moment, Result};
 
 use crate::ofd::{self, Kind, Range};
 use crate::record::{HEADER, KEY, LABEL, Parsed, Process, REASON, Record, sum};
+use crate::task;
 
 /// A record file as one process has it open.
 ///
@@ -88,15 +89,22 @@ impl Entry {
     /// `Unavailable`, settled, if another process stays inside for three seconds: it is stopped.
     pub(crate) fn enter(&self) -> Result<Inside<'_>> {
         let limit = std::cell::OnceCell::new();
-        let gate = self.gate.try_lock().unwrap_or_else(|_| {
-            limit.get_or_init(|| Moment::now() + PATIENCE);
-            self.gate.lock().unwrap_or_else(PoisonError::into_inner)
-        });
+        let gate = match self.gate.try_lock() {
+            Ok(gate) => gate,
+            Err(_) => {
+                task::may_wait()?;
+                limit.get_or_init(|| Moment::now() + PATIENCE);
+                self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+            }
+        };
         let mut tries = 0_u32;
         loop {
             match ofd::try_lock(&self.file, Kind::Write, Range::RECORD) {
-                Ok(true) => return Ok(Inside { entry: self, all: false, _gate: gate }),
-                Ok(false) => {}
+                Ok(true) => {
+                    let inside = Inside { entry: self, all: false, _gate: gate };
+                    return task::is_wanted().map(|()| inside);
+                }
+                Ok(false) => task::may_wait()?,
                 Err(source) => return Err(refused("the file system has no byte locks", source)),
             }
             let limit = *limit.get_or_init(|| Moment::now() + PATIENCE);

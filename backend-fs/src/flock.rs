@@ -68,6 +68,11 @@ impl FlockGrant {
     pub fn descriptor(&self) -> std::os::fd::BorrowedFd<'_> {
         std::os::fd::AsFd::as_fd(&self.0.file)
     }
+
+    /// The same grant, for a thread that works on it.
+    pub(crate) fn share(&self) -> Self {
+        Self(self.0.clone())
+    }
 }
 
 impl Flock {

@@ -13,7 +13,9 @@ use crate::ofd::{self, Range};
 ///
 /// It ends with the process, however that ends; then the lock is free at once, unless it was
 /// acquired with `release_on_drop(false)`.
-pub struct FileGrant {
+pub struct FileGrant(Arc<Inner>);
+
+struct Inner {
     entry: Arc<Entry>,
     seq: u64,
     session: Option<Arc<File>>,
@@ -23,7 +25,12 @@ pub struct FileGrant {
 impl FileGrant {
     /// A grant whose alive byte the entry has counted already, or that is a session's.
     pub(crate) fn new(entry: Arc<Entry>, seq: u64, session: Option<Arc<File>>) -> Self {
-        Self { entry, seq, session, ended: AtomicBool::new(false) }
+        Self(Arc::new(Inner { entry, seq, session, ended: AtomicBool::new(false) }))
+    }
+
+    /// The same grant, for a thread that works on it; it ends with the last of them.
+    pub(crate) fn share(&self) -> Self {
+        Self(self.0.clone())
     }
 
     /// The descriptor of a session lock, for a child process to inherit; `None` for a lock with a
@@ -34,25 +41,25 @@ impl FileGrant {
     /// latter frees it at once nevertheless.
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.session.as_ref().map(|file| file.as_fd())
+        self.0.session.as_ref().map(|file| file.as_fd())
     }
 
     pub(crate) fn entry(&self) -> &Arc<Entry> {
-        &self.entry
+        &self.0.entry
     }
 
     /// Unlocks the alive byte, after the record says that the grant has ended.
     pub(crate) fn end(&self, inside: Inside<'_>, free: bool) {
-        self.ended.store(true, Ordering::Relaxed);
-        match &self.session {
-            Some(file) => ofd::unlock(file, Range::alive(self.seq)),
+        self.0.ended.store(true, Ordering::Relaxed);
+        match &self.0.session {
+            Some(file) => ofd::unlock(file, Range::alive(self.0.seq)),
             None if free => inside.leave_free(),
-            None => self.entry.end(self.seq),
+            None => self.0.entry.end(self.0.seq),
         }
     }
 }
 
-impl Drop for FileGrant {
+impl Drop for Inner {
     fn drop(&mut self) {
         // A forked child shares the description: unlocking would end the parent's grant.
         if !*self.ended.get_mut() && self.session.is_none() && self.entry.process.pid == std::process::id() {
@@ -64,9 +71,9 @@ impl Drop for FileGrant {
 impl fmt::Debug for FileGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileGrant")
-            .field("file", &self.entry.file_name)
-            .field("seq", &self.seq)
-            .field("session", &self.session.is_some())
+            .field("file", &self.0.entry.file_name)
+            .field("seq", &self.0.seq)
+            .field("session", &self.0.session.is_some())
             .finish_non_exhaustive()
     }
 }

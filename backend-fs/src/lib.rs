@@ -47,6 +47,8 @@
 #[cfg(target_os = "linux")]
 mod advice;
 #[cfg(target_os = "linux")]
+mod aio;
+#[cfg(target_os = "linux")]
 mod backend;
 #[cfg(target_os = "linux")]
 mod collect;
@@ -70,6 +72,8 @@ mod ofd;
 mod record;
 #[cfg(target_os = "linux")]
 mod store;
+#[cfg(target_os = "linux")]
+mod task;
 #[cfg(any(test, not(target_os = "linux")))]
 mod unsupported;
 #[cfg(target_os = "linux")]

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::config::Access;
 use crate::entry::{Entry, Inside, refused};
 use crate::file_name;
 use crate::record::{Boot, Parsed, Process, Record, State};
+use crate::task;
 use crate::watch::Listener;
 
 pub(crate) struct Store {
@@ -28,6 +30,8 @@ pub(crate) struct Store {
     pub(crate) access: Access,
     pub(crate) network_allowed: bool,
     pub(crate) boot: Boot,
+    /// Until when tasks use the pool for everything, in nanoseconds since boot.
+    pub(crate) slow_until: AtomicU64,
     first: Local,
 }
 
@@ -57,7 +61,16 @@ impl Store {
     ) -> Result<Self> {
         let site = Site::new(format!("file:{}", path.display()), settings);
         let path = path.canonicalize().map_err(|source| refused("the folder cannot be found", source))?;
-        Ok(Self { site, path, dir, access, network_allowed, boot: boot()?, first: Local::new() })
+        Ok(Self {
+            site,
+            path,
+            dir,
+            access,
+            network_allowed,
+            boot: boot()?,
+            slow_until: AtomicU64::new(0),
+            first: Local::new(),
+        })
     }
 
     /// What belongs to the process that asks.
@@ -148,6 +161,7 @@ impl Store {
     /// Opens a file of the folder; `None` if it is not there. Follows no link, and takes nothing
     /// but a plain file that belongs to who may use the store.
     pub(crate) fn open_file(&self, file_name: &str, how: OFlag) -> Result<Option<File>> {
+        task::may_wait()?;
         self.check_place()?;
         let flags = how | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let mode = Mode::from_bits_truncate(self.access.file_mode());

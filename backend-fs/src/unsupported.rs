@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use tenure_core::aio::{self, AsyncBackend, AsyncInspect, AsyncRestore, Task};
 use tenure_core::{
     AnyBackend, Attempt, Backend, Breaking, Claim, Error, Granted, Holder, Inspect, Name, Release, Renewal,
     Restore, Result, SessionLocks, Settings, Site,
@@ -95,9 +96,44 @@ macro_rules! refused_stores {
             }
         }
 
+        impl AsyncBackend for $store {
+            type Grant = $grant;
+            type Handle = Self;
+
+            fn handle(&self) -> Self {
+                match *self {}
+            }
+
+            fn site(&self) -> &Site {
+                match *self {}
+            }
+
+            async fn try_acquire(&self, _claim: &Claim) -> Result<Attempt<$grant>> {
+                match *self {}
+            }
+
+            async fn renew(&self, _due: Renewal<'_, $grant>) -> Result<()> {
+                match *self {}
+            }
+
+            async fn release(&self, _end: Release<'_, $grant>) -> Result<()> {
+                match *self {}
+            }
+
+            fn spawn(&self, _task: Task) {
+                match *self {}
+            }
+        }
+
         impl SessionLocks for $store {}
 
         impl From<$store> for AnyBackend {
+            fn from(store: $store) -> Self {
+                match store {}
+            }
+        }
+
+        impl From<$store> for aio::AnyBackend {
             fn from(store: $store) -> Self {
                 match store {}
             }
@@ -174,6 +210,26 @@ impl Inspect for Files {
     }
 
     fn force_release(&self, _name: &Name, _breaking: Breaking, _reason: &str) -> Result<Option<Holder>> {
+        match *self {}
+    }
+}
+
+impl AsyncRestore for Files {
+    async fn restore(&self, _claim: &Claim) -> Result<Granted<FileGrant>> {
+        match *self {}
+    }
+}
+
+impl AsyncInspect for Files {
+    async fn inspect(&self, _name: &Name) -> Result<Option<Holder>> {
+        match *self {}
+    }
+
+    async fn list(&self, _prefix: &str) -> Result<Vec<Holder>> {
+        match *self {}
+    }
+
+    async fn force_release(&self, _: &Name, _: Breaking, _: &str) -> Result<Option<Holder>> {
         match *self {}
     }
 }

@@ -26,6 +26,7 @@
 
 #![forbid(unsafe_code)]
 
+mod aio;
 mod backend;
 mod entry;
 mod inspect;

@@ -1,9 +1,12 @@
 //! What is true of local memory alone: its own queue, and entries that come and go.
 
+use std::future::Future;
 use std::sync::mpsc;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tenure_core::aio::{self, block_on};
 use tenure_core::{Backend, Inspect, Lock, Name};
 use tenure_locmem::LocMem;
 
@@ -28,6 +31,52 @@ fn a_release_hands_the_lock_to_waiters_in_the_order_in_which_they_came() {
     });
     drop(tell);
     assert_eq!(order.iter().collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
+}
+
+#[test]
+fn tasks_and_threads_wait_in_one_queue() {
+    let store = LocMem::for_this_process_only();
+    let held = block_on(aio::Lock::new(&store, "queue").acquire()).unwrap();
+    let (tell, order) = mpsc::channel();
+    thread::scope(|scope| {
+        for number in 0..8 {
+            let (store, tell) = (&store, tell.clone());
+            scope.spawn(move || {
+                if number % 2 == 0 {
+                    let held = Lock::new(store, "queue").acquire_for(SOON).unwrap();
+                    tell.send(number).unwrap();
+                    held.release().unwrap();
+                } else {
+                    block_on(async {
+                        let held = aio::Lock::new(store, "queue").acquire_for(SOON).await.unwrap();
+                        tell.send(number).unwrap();
+                        held.release().await.unwrap();
+                    });
+                }
+            });
+            wait_until(|| store.waiting("lock:queue") == number + 1);
+        }
+        block_on(held.release()).unwrap();
+    });
+    drop(tell);
+    assert_eq!(order.iter().collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_task_that_is_dropped_leaves_the_queue_and_passes_on_what_it_was_given() {
+    let store = LocMem::for_this_process_only();
+    let lock = aio::Lock::new(&store, "queue");
+    let held = block_on(lock.acquire()).unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let (mut first, mut second) = (Box::pin(lock.acquire()), Box::pin(lock.acquire()));
+    assert!(first.as_mut().poll(&mut cx).is_pending() && second.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(store.waiting("lock:queue"), 2);
+    // The first one has the lock now, and never looks.
+    block_on(held.release()).unwrap();
+    drop(first);
+    let Poll::Ready(held) = second.as_mut().poll(&mut cx) else { panic!("the second one waits") };
+    block_on(held.unwrap().release()).unwrap();
+    assert_eq!(store.waiting("lock:queue"), 0);
 }
 
 #[test]

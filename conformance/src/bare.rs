@@ -6,31 +6,43 @@
 
 use std::time::Duration;
 
-use tenure_core::{AnyBackend, Backend, Claim, Held, Lock, Renewal, Result};
+use tenure_core::aio::AsyncBackend;
+use tenure_core::{AnyBackend, Backend, Claim, Held, Lock, Owner, Renewal, Result, aio};
 
+use crate::driver::{Awaited, Store};
 use crate::subject::Subject;
 
 /// A grant whose requests all reach the store.
-#[derive(Debug)]
-pub(crate) struct Bare {
-    store: AnyBackend,
-    claim: Claim,
-    held: Lock<AnyBackend, Held>,
+pub(crate) enum Bare {
+    Blocking { store: AnyBackend, claim: Claim, held: Lock<AnyBackend, Held> },
+    Polled { store: Awaited, claim: Claim, held: aio::Lock<aio::AnyBackend, Held> },
 }
 
 impl Bare {
     /// Takes a free lock with a fixed lifetime.
     pub(crate) fn acquire(subject: &Subject, name: &str, ttl: Duration) -> Result<Self> {
-        let store = subject.store().clone();
-        let lock = Lock::new(&store, name).ttl(ttl);
-        let held = lock.try_acquire()?;
-        let claim = lock.claim_as(held.owner())?;
-        Ok(Self { store, claim, held })
+        Ok(match subject.store() {
+            Store::Blocking(store) => {
+                let lock = Lock::new(store, name).ttl(ttl);
+                let held = lock.try_acquire()?;
+                Self::Blocking { claim: lock.claim_as(held.owner())?, held, store: store.clone() }
+            }
+            Store::Polled(store) => {
+                let lock = aio::Lock::new(store.store(), name).ttl(ttl);
+                let held = store.run(lock.try_acquire())?;
+                Self::Polled { claim: lock.claim_as(held.owner())?, held, store: store.clone() }
+            }
+        })
     }
 
     /// Renews it, whatever its holder believes.
     pub(crate) fn renew(&self, ttl: Duration) -> Result<()> {
-        self.store.renew(Renewal::new(&self.claim, self.held.grant(), ttl))
+        match self {
+            Self::Blocking { store, claim, held } => store.renew(Renewal::new(claim, held.grant(), ttl)),
+            Self::Polled { store, claim, held } => {
+                store.run(store.store().renew(Renewal::new(claim, held.grant(), ttl)))
+            }
+        }
     }
 
     /// Asks the store only whether the grant stands.
@@ -41,7 +53,12 @@ impl Bare {
 
 /// Gives up a claim on a name that the store never granted, as after a lost answer.
 pub(crate) fn abandon_a_stranger(subject: &Subject, name: &str) -> Result<()> {
-    let claim = Lock::new(subject.store(), name).claim_as(tenure_core::Owner::random())?;
-    subject.store().abandon(&claim);
+    match subject.store() {
+        Store::Blocking(store) => store.abandon(&Lock::new(store, name).claim_as(Owner::random())?),
+        Store::Polled(store) => {
+            let claim = aio::Lock::new(store.store(), name).claim_as(Owner::random())?;
+            store.run(store.store().abandon(&claim));
+        }
+    }
     Ok(())
 }

@@ -29,6 +29,8 @@ pub enum Need {
     Restore,
     /// [`SessionLocks`](tenure_core::SessionLocks).
     Sessions,
+    /// The store is one for asynchronous code; see [`Suite::open_async`](crate::Suite::open_async).
+    Polled,
     /// The suite knows how to make the store unreachable; see [`Suite::outage`](crate::Suite::outage).
     Outage,
 }
@@ -88,6 +90,7 @@ impl fmt::Display for Need {
             Self::Inspect => "a store that implements `Inspect`",
             Self::Restore => "a store that implements `Restore`",
             Self::Sessions => "a store that implements `SessionLocks`",
+            Self::Polled => "a store for asynchronous code",
             Self::Outage => "a way to make the store unreachable; see `Suite::outage`",
         })
     }

@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tenure_core::{AnyBackend, Cause, Error, Kind, Moment, Settings, Status};
+use tenure_core::{Cause, Error, Kind, Moment, Settings, Status};
 
 use crate::agent::Agent;
+use crate::driver::{Store, TestHeld};
 use crate::failure::{Failure, Outcome, check};
 use crate::spec::Spec;
-use crate::subject::{Subject, TestHeld, TestLock};
+use crate::subject::{Subject, TestLock};
 
 /// How a suite opens its store.
-pub(crate) type Open = dyn Fn(&Spec) -> tenure_core::Result<AnyBackend> + Send + Sync;
+pub(crate) type Open = dyn Fn(&Spec) -> tenure_core::Result<Store> + Send + Sync;
 
 /// How a suite makes its store unreachable, and by what is returned reachable again.
 pub(crate) type MakeOutage = dyn Fn(&Spec) -> Box<dyn FnOnce()> + Send + Sync;
@@ -88,6 +89,13 @@ impl Ctx {
         // What is made at the first use is there.
         subject.lock(self.name()).try_acquire()?.release()?;
         Ok(Outage { subject, spec, begin, end: None })
+    }
+
+    /// A lock whose holder was dropped: free at once where releasing blocks, within a second where it
+    /// is left to a task.
+    #[track_caller]
+    pub(crate) fn after_drop(&self, lock: &TestLock) -> Outcome<TestHeld> {
+        free_within(lock, self.subject.store().lets_go_within(), "a name whose holder was dropped")
     }
 
     /// Another process that has the store open.

@@ -24,7 +24,8 @@
 //! ```
 //!
 //! [`Suite::open`] is called with a [`Spec`] and returns an [`AnyBackend`](tenure_core::AnyBackend) that
-//! has recorded what the store can do. A store that needs a server starts one in [`Suite::server`]. A
+//! has recorded what the store can do; [`Suite::open_async`] does the same for stores of asynchronous
+//! code, through the same list of cases. A store that needs a server starts one in [`Suite::server`]. A
 //! store that other processes cannot reach says so with [`Suite::in_process`]. A store that can be cut
 //! off says how in [`Suite::outage`].
 //!
@@ -67,6 +68,7 @@ mod cases;
 pub mod claims;
 mod counter;
 mod ctx;
+mod driver;
 mod failure;
 pub mod mutants;
 mod server;

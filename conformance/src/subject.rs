@@ -1,27 +1,23 @@
-//! The driver between cases and locks.
-//!
-//! Cases speak to [`TestLock`] and [`TestHeld`] in the words of [`Lock`], and do not know whose they
-//! are. Locks of another kind join the same list of cases by implementing [`Acquiring`] and
-//! [`Holding`]: an async one by blocking on its futures there.
+//! The store of a suite and its locks, as cases speak to them: in the words of
+//! [`Lock`](tenure_core::Lock), without knowing whether acquiring blocks or is awaited.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tenure_core::{
-    AnyBackend, Attempt, Backend, Cause, Fence, Handle, Held, Inspect, Lock, Moment, Name, Owner, Result,
-    Status,
-};
+use tenure_core::{Fence, Inspect, Moment, Name, Owner, Result};
+
+use crate::driver::{Acquiring, Awaited, Store, TestHeld};
 
 /// An opened store.
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
-    store: AnyBackend,
+    store: Store,
 }
 
 impl Subject {
-    pub(crate) fn new(store: AnyBackend) -> Self {
+    pub(crate) fn new(store: Store) -> Self {
         Self { store }
     }
 
@@ -33,12 +29,20 @@ impl Subject {
         TestLock { store: self.store.clone(), name: name.into(), options, made: OnceLock::new() }
     }
 
-    pub(crate) fn store(&self) -> &AnyBackend {
+    pub(crate) fn store(&self) -> &Store {
         &self.store
     }
 
+    /// For cases that [need](crate::Need) a store that is awaited.
+    pub(crate) fn awaited(&self) -> &Awaited {
+        match &self.store {
+            Store::Polled(awaited) => awaited,
+            Store::Blocking(_) => unreachable!("a case that awaits says that it needs it"),
+        }
+    }
+
     /// For cases that [need](crate::Need) it.
-    pub(crate) fn inspect(&self) -> &dyn Inspect {
+    pub(crate) fn inspect(&self) -> Box<dyn Inspect + '_> {
         self.store.inspect().expect("a case that inspects says that it needs it")
     }
 
@@ -49,15 +53,7 @@ impl Subject {
         name: &str,
         ttl: Duration,
     ) -> Result<([Option<Fence>; 2], Result<TestHeld>)> {
-        let claim = Lock::new(&self.store, name).ttl(ttl).claim_as(Owner::random())?;
-        // Both are kept to the end: a grant that is dropped has had an unclean end.
-        let answers = [self.store.try_acquire(&claim)?, self.store.try_acquire(&claim)?];
-        let fences = answers.each_ref().map(|answer| match answer {
-            Attempt::Granted(granted) => Some(granted.fence()),
-            Attempt::Denied(_) => None,
-        });
-        self.store.abandon(&claim);
-        Ok((fences, self.lock(name).try_acquire()))
+        self.store.ask_twice(name, ttl, || self.lock(name).try_acquire())
     }
 
     pub(crate) fn prefix(&self) -> &str {
@@ -82,33 +78,11 @@ impl Options {
     pub(crate) fn ttl(ttl: Duration) -> Self {
         Self { ttl: Some(ttl), ..Self::default() }
     }
-
-    fn apply<B: Handle>(&self, mut lock: Lock<B>) -> Lock<B> {
-        if let Some(ttl) = self.ttl {
-            lock = lock.ttl(ttl);
-        }
-        if self.keep_alive {
-            lock = lock.keep_alive();
-        }
-        if let Some(sleep) = self.sleep {
-            lock = lock.sleep(sleep);
-        }
-        if let Some(release) = self.release_on_drop {
-            lock = lock.release_on_drop(release);
-        }
-        if let Some(least) = self.hold_at_least {
-            lock = lock.hold_at_least(least);
-        }
-        match &self.label {
-            Some(label) => lock.label(label.as_str()),
-            None => lock,
-        }
-    }
 }
 
-/// A lock that is not held, with the options of [`Lock`].
+/// A lock that is not held, with the options of [`Lock`](tenure_core::Lock).
 pub(crate) struct TestLock {
-    store: AnyBackend,
+    store: Store,
     name: String,
     options: Options,
     made: OnceLock<Arc<dyn Acquiring>>,
@@ -156,7 +130,7 @@ impl TestLock {
     }
 
     /// Runs work under the lock; its value, if the lock was held to the end.
-    pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+    pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         let (mut work, mut value) = (Some(work), None);
         self.made().run(&mut || value = work.take().map(|work| work()))?;
         Ok(value.expect("what was run has a value"))
@@ -164,9 +138,7 @@ impl TestLock {
 
     /// For cases that [need](crate::Need) it.
     pub(crate) fn restore(&self, owner: Owner) -> Result<TestHeld> {
-        let store = self.store.restorable().expect("a case that restores says that it needs it");
-        let held = self.options.apply(Lock::new(store, self.name.as_str())).restore(owner)?;
-        Ok(Box::new(held))
+        self.store.restore(&self.name, &self.options, owner)
     }
 
     pub(crate) fn name(&self) -> Name {
@@ -179,15 +151,7 @@ impl TestLock {
     }
 
     fn made(&self) -> &dyn Acquiring {
-        self.made
-            .get_or_init(|| match self.options.session {
-                false => Arc::new(self.options.apply(Lock::new(&self.store, self.name.as_str()))),
-                true => {
-                    let store = self.store.sessions().expect("a case with sessions says that it needs them");
-                    Arc::new(self.options.apply(Lock::new(store, self.name.as_str()).session()))
-                }
-            })
-            .as_ref()
+        self.made.get_or_init(|| self.store.lock(&self.name, &self.options)).as_ref()
     }
 }
 
@@ -207,105 +171,5 @@ impl Clone for TestLock {
 impl fmt::Debug for TestLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TestLock").field("name", &self.name).field("options", &self.options).finish()
-    }
-}
-
-/// A lock that is held; dropping it releases it.
-pub(crate) type TestHeld = Box<dyn Holding>;
-
-/// What cases ask of a lock that is not held.
-pub(crate) trait Acquiring: Send + Sync {
-    fn try_acquire(&self) -> Result<TestHeld>;
-    fn acquire(&self) -> Result<TestHeld>;
-    fn acquire_for(&self, limit: Duration) -> Result<TestHeld>;
-    fn acquire_until(&self, deadline: Moment) -> Result<TestHeld>;
-    fn run(&self, work: &mut dyn FnMut()) -> Result<()>;
-}
-
-/// What cases ask of a lock that is held.
-pub(crate) trait Holding: Send + Sync + fmt::Debug {
-    fn fence(&self) -> Fence;
-    fn owner(&self) -> Owner;
-    fn deadline(&self) -> Option<Moment>;
-    fn remaining(&self) -> Option<Duration>;
-    fn status(&self) -> Status;
-    fn is_held(&self) -> bool;
-    fn lost(&self) -> Cause;
-    fn on_lost(&self, callback: Box<dyn FnOnce(Cause) + Send>);
-    fn renew(&self) -> Result<()>;
-    fn renew_for(&self, ttl: Duration) -> Result<()>;
-    fn keep_alive(&self);
-    fn release(self: Box<Self>) -> Result<()>;
-}
-
-impl<B: Handle> Acquiring for Lock<B> {
-    fn try_acquire(&self) -> Result<TestHeld> {
-        Ok(Box::new(self.try_acquire()?))
-    }
-
-    fn acquire(&self) -> Result<TestHeld> {
-        Ok(Box::new(self.acquire()?))
-    }
-
-    fn acquire_for(&self, limit: Duration) -> Result<TestHeld> {
-        Ok(Box::new(self.acquire_for(limit)?))
-    }
-
-    fn acquire_until(&self, deadline: Moment) -> Result<TestHeld> {
-        Ok(Box::new(self.acquire_until(deadline)?))
-    }
-
-    fn run(&self, work: &mut dyn FnMut()) -> Result<()> {
-        self.run(|_| work())?.kept()
-    }
-}
-
-impl<B: Handle> Holding for Lock<B, Held> {
-    fn fence(&self) -> Fence {
-        self.fence()
-    }
-
-    fn owner(&self) -> Owner {
-        self.owner()
-    }
-
-    fn deadline(&self) -> Option<Moment> {
-        self.deadline()
-    }
-
-    fn remaining(&self) -> Option<Duration> {
-        self.remaining()
-    }
-
-    fn status(&self) -> Status {
-        self.status()
-    }
-
-    fn is_held(&self) -> bool {
-        self.is_held()
-    }
-
-    fn lost(&self) -> Cause {
-        self.lost()
-    }
-
-    fn on_lost(&self, callback: Box<dyn FnOnce(Cause) + Send>) {
-        self.on_lost(callback);
-    }
-
-    fn renew(&self) -> Result<()> {
-        self.renew()
-    }
-
-    fn renew_for(&self, ttl: Duration) -> Result<()> {
-        self.renew_for(ttl)
-    }
-
-    fn keep_alive(&self) {
-        self.keep_alive();
-    }
-
-    fn release(self: Box<Self>) -> Result<()> {
-        (*self).release()
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
@@ -10,10 +12,11 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tempfile::TempDir;
-use tenure_core::{AnyBackend, Result};
+use tenure_core::{AnyBackend, Result, aio};
 
 use crate::case::{Case, Need};
 use crate::ctx::{Ctx, MakeOutage, Open};
+use crate::driver::{self, Executor, Store};
 use crate::failure::{Failure, Outcome};
 use crate::server::{Absent, Server};
 use crate::spec::Spec;
@@ -80,6 +83,24 @@ impl Suite {
     /// How to open the store, in this process and in others. Called several times; the same
     /// [`Spec`] must lead to the same locks.
     pub fn open(self, open: impl Fn(&Spec) -> Result<AnyBackend> + Send + Sync + 'static) -> Self {
+        Self { open: Some(Arc::new(move |spec| open(spec).map(Store::Blocking))), ..self }
+    }
+
+    /// How to open a store for asynchronous code, as [`open`](Self::open). Its futures are run on the
+    /// threads of the cases.
+    pub fn open_async(self, open: impl Fn(&Spec) -> Result<aio::AnyBackend> + Send + Sync + 'static) -> Self {
+        self.open_async_on(driver::here, open)
+    }
+
+    /// As [`open_async`](Self::open_async), with an executor that runs a future to its end, as the
+    /// `block_on` of a runtime does. It is called from several threads at once.
+    pub fn open_async_on(
+        self,
+        executor: impl Fn(Pin<Box<dyn Future<Output = ()> + Send + '_>>) + Send + Sync + 'static,
+        open: impl Fn(&Spec) -> Result<aio::AnyBackend> + Send + Sync + 'static,
+    ) -> Self {
+        let executor: Arc<Executor> = Arc::new(executor);
+        let open = move |spec: &Spec| Ok(Store::polled(open(spec)?, executor.clone()));
         Self { open: Some(Arc::new(open)), ..self }
     }
 
@@ -228,8 +249,9 @@ impl Suite {
             }
             Need::Processes => cfg!(unix),
             Need::Inspect => store.inspect().is_some(),
-            Need::Restore => store.restorable().is_some(),
-            Need::Sessions => store.sessions().is_some(),
+            Need::Restore => store.can_restore(),
+            Need::Sessions => store.has_sessions(),
+            Need::Polled => store.is_polled(),
             Need::Outage => self.outage.is_some(),
         };
         (!there).then(|| format!("needs {need}"))

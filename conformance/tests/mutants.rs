@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use tenure_conformance::mutants::{self, Fault};
-use tenure_conformance::{Case, Verdict, cases};
+use tenure_conformance::{Case, Need, Suite, Verdict, cases};
 
 /// Cases mostly wait.
 const AT_ONCE: usize = 16;
@@ -35,7 +35,7 @@ fn pairs() -> impl Iterator<Item = (Fault, &'static Case)> {
 fn trial(fault: Fault, case: &'static Case) -> Trial {
     Trial::test(format!("{fault}::{}", case.name()), move || {
         for ttl in LIFETIMES {
-            match mutants::suite(fault).shortest_ttl(ttl).judge(case.name()) {
+            match suite(fault, case).shortest_ttl(ttl).judge(case.name()) {
                 Verdict::Failed(message) => return about_the_claim(&message),
                 Verdict::Passed => {}
                 verdict => return Err(format!("the case does not run on this store: {verdict:?}").into()),
@@ -43,6 +43,14 @@ fn trial(fault: Fault, case: &'static Case) -> Trial {
         }
         Err("a store that is broken is not caught".into())
     })
+}
+
+/// The store as threads meet it, unless only tasks can.
+fn suite(fault: Fault, case: &Case) -> Suite {
+    match case.needs().contains(&Need::Polled) || fault.is_of_tasks() {
+        true => mutants::suite_async(fault),
+        false => mutants::suite(fault),
+    }
 }
 
 /// A case that hangs, or that cannot go on, says nothing about its claim.

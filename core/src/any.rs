@@ -143,7 +143,7 @@ impl AnyGrant {
         }
     }
 
-    fn typed<G: 'static>(&self) -> &G {
+    pub(crate) fn typed<G: 'static>(&self) -> &G {
         let same = (self as &dyn Any).downcast_ref();
         same.or_else(|| self.0.downcast_ref()).expect("a lock hands a grant back to the store that made it")
     }

@@ -12,7 +12,7 @@ use crate::{Backend, Claim, Fence, Granted, Mode, Name, Result};
     label = "has no `DurableFence`",
     note = "use a store whose fences are on disk before it answers, or check the clock of its host"
 )]
-pub trait DurableFence: Backend {}
+pub trait DurableFence {}
 
 /// Readers may share a lock.
 #[diagnostic::on_unimplemented(
@@ -20,7 +20,7 @@ pub trait DurableFence: Backend {}
     label = "cannot be shared on this store",
     note = "take the lock exclusively, or use a store that implements `SharedLocks`"
 )]
-pub trait SharedLocks: Backend {}
+pub trait SharedLocks {}
 
 /// A counted number of holders may hold a lock at once.
 #[diagnostic::on_unimplemented(
@@ -28,7 +28,7 @@ pub trait SharedLocks: Backend {}
     label = "cannot count permits on this store",
     note = "take one of several differently named locks, or use a store that implements `Permits`"
 )]
-pub trait Permits: Backend {}
+pub trait Permits {}
 
 /// The store can tell that a holder is gone, so that a lock needs no lease.
 #[diagnostic::on_unimplemented(
@@ -36,7 +36,7 @@ pub trait Permits: Backend {}
     label = "cannot hold a lock without a lease on this store",
     note = "leave `.session()` out: the lock is then kept alive on a short lease"
 )]
-pub trait SessionLocks: Backend {}
+pub trait SessionLocks {}
 
 /// A grant can be taken up again by whoever knows its owner token.
 #[diagnostic::on_unimplemented(

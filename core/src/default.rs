@@ -42,7 +42,10 @@ pub fn default_store() -> Result<&'static AnyBackend> {
 /// Their holders see them as lost by [`Cause::Released`](crate::Cause::Released). Locks in local
 /// memory are left alone; they end with the process. Returns the errors of those that could not be
 /// released; their leases end by themselves.
+///
+/// Locks of [`aio`](crate::aio) are released in the background, by tasks that the process must give
+/// time; [`aio::release_all`](crate::aio::release_all) waits for them.
 #[must_use = "the locks whose release failed stay taken until their leases end"]
 pub fn release_all() -> Vec<Error> {
-    site::give_up_everything()
+    site::held_everywhere().into_iter().filter_map(|lease| lease.give_up().err()).collect()
 }

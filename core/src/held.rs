@@ -5,36 +5,46 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::holding::lock_holding;
 use crate::lease::Lease;
+use crate::port::{Blocking, Port};
 use crate::{Cause, Fence, Handle, Held, Lock, Moment, Owner, Result, Rule, Status, Ttl};
 
-/// The data of a held lock; dropping it releases the lock.
+/// The data of a held lock.
 #[expect(missing_debug_implementations, reason = "public only inside a sealed trait")]
-pub struct Guard<B: Handle> {
-    lease: Option<Arc<Lease<B>>>,
+pub struct Data<B: Handle>(pub(crate) Guard<Blocking<B>>);
+
+/// What releases the lock when it is dropped.
+pub(crate) struct Guard<P: Port> {
+    lease: Option<Arc<Lease<P>>>,
     release_on_drop: bool,
 }
 
-impl<B: Handle> Guard<B> {
-    pub(crate) fn new(lease: Arc<Lease<B>>) -> Self {
+impl<P: Port> Guard<P> {
+    pub(crate) fn new(lease: Arc<Lease<P>>) -> Self {
         let release_on_drop = lease.claim().target().release_on_drop;
         Self { lease: Some(lease), release_on_drop }
     }
 
-    fn lease(&self) -> &Arc<Lease<B>> {
+    pub(crate) fn lease(&self) -> &Arc<Lease<P>> {
         self.lease.as_ref().expect("the lease is taken only when the guard ends")
+    }
+
+    /// The lease, which is the caller's to end now.
+    pub(crate) fn take(mut self) -> Option<Arc<Lease<P>>> {
+        self.lease.take()
     }
 
     /// How long the grant lasts from now if nothing is renewed.
     pub(crate) fn remaining(&self) -> crate::Lease {
         match self.lease().deadline() {
-            Some(deadline) => crate::Lease::For(deadline.since(Moment::now())),
+            Some(deadline) => crate::Lease::For(deadline.since(self.lease().now())),
             None => crate::Lease::Session,
         }
     }
 }
 
-impl<B: Handle> Drop for Guard<B> {
+impl<P: Port> Drop for Guard<P> {
     fn drop(&mut self) {
         let Some(lease) = self.lease.take() else { return };
         if lease.is_foreign() {
@@ -47,76 +57,18 @@ impl<B: Handle> Drop for Guard<B> {
             return;
         }
         // Best effort: a backend that panics must not turn an unwinding caller into an abort.
-        drop(catch_unwind(AssertUnwindSafe(|| lease.end())));
+        drop(catch_unwind(AssertUnwindSafe(|| P::end_quietly(lease))));
     }
 }
 
-/// Holding.
-///
-/// A held lock says that it *was granted*. That it still is, is known up to its
-/// [`deadline`](Self::deadline) only, and [`status`](Self::status) tells; a program that is paused
-/// between asking and acting can always be late. What must never be written twice has to compare
-/// [`fence`](Self::fence) at the place where it is written.
+lock_holding!(Lock, Handle, Blocking);
+
+/// Waiting for the loss, renewing, releasing.
 impl<B: Handle, R: Rule> Lock<B, Held<R>> {
-    /// The number of this grant, larger than that of every earlier grant of the name.
-    #[must_use]
-    pub fn fence(&self) -> Fence {
-        self.lease().fence()
-    }
-
-    /// The token that makes the lock this holder's; with it, it can be
-    /// [restored](Lock::restore).
-    #[must_use]
-    pub fn owner(&self) -> Owner {
-        self.lease().claim().owner()
-    }
-
-    /// The name, without the settings' prefix.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        self.lease().claim().name()
-    }
-
-    /// Until when the lock is certainly held if nothing is renewed: one percent and two
-    /// milliseconds before the lease ends. `None` if it has no lease.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Moment> {
-        self.lease().deadline()
-    }
-
-    /// How long the lock is certainly held if nothing is renewed; `None` if it has no lease.
-    #[must_use]
-    pub fn remaining(&self) -> Option<Duration> {
-        self.deadline().map(|deadline| deadline.since(Moment::now()))
-    }
-
-    /// What is known of the lock now, without asking the store.
-    ///
-    /// Never [`Status::Held`] after the deadline, even in a process that was stopped and woke up.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        self.lease().status()
-    }
-
-    /// Whether the lock is certainly held now, or was at the last answer and its lease has not
-    /// ended.
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        self.status().is_believed()
-    }
-
     /// Blocks until the lock is lost, and tells why. For a thread that watches while others work;
     /// it learns of a loss no later than at the deadline.
     pub fn lost(&self) -> Cause {
         self.lease().wait_for_loss()
-    }
-
-    /// Calls `callback` once when the lock is lost, at once if it is already; never after a
-    /// release.
-    ///
-    /// Callbacks of all locks run one after another on one thread and should not block for long.
-    pub fn on_lost(&self, callback: impl FnOnce(Cause) + Send + 'static) {
-        self.lease().on_lost(Box::new(callback));
     }
 
     /// Renews the lock's lifetime from now on, unless more of it is left than that. A lock that is
@@ -143,17 +95,6 @@ impl<B: Handle, R: Rule> Lock<B, Held<R>> {
         self.lease().renew_for(Ttl::at_most(ttl, limit)?)
     }
 
-    /// Renews the lock in the background until it is released or lost, whatever its lifetime was.
-    pub fn keep_alive(&self) {
-        self.lease().keep_alive();
-    }
-
-    /// What the backend keeps of the grant.
-    #[must_use]
-    pub fn grant(&self) -> &B::Grant {
-        self.lease().grant()
-    }
-
     /// Releases the lock, and tells whether it was held to the end. Dropping it releases it as
     /// well, but cannot tell.
     ///
@@ -163,21 +104,6 @@ impl<B: Handle, R: Rule> Lock<B, Held<R>> {
     /// one's lock. `Unavailable` if the store does not answer; the release is tried again in the
     /// background, and the end of the lease frees the lock at the latest.
     pub fn release(self) -> Result<()> {
-        let mut held = self;
-        held.data.lease.take().map_or(Ok(()), |lease| lease.end())
-    }
-
-    fn lease(&self) -> &Arc<Lease<B>> {
-        self.data.lease()
-    }
-}
-
-impl<B: Handle, R: Rule> fmt::Debug for Lock<B, Held<R>> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lock")
-            .field("name", &self.name())
-            .field("fence", &self.fence())
-            .field("deadline", &self.deadline())
-            .finish_non_exhaustive()
+        self.data.0.take().map_or(Ok(()), |lease| lease.end())
     }
 }

@@ -21,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod aio;
 mod any;
 mod backend;
 mod callbacks;
@@ -33,18 +34,24 @@ mod error;
 mod fence;
 mod forward;
 mod held;
+mod holding;
 mod lease;
 mod line;
 mod lock;
 mod name;
+mod options;
 mod owner;
 mod policy;
+mod port;
 mod ran;
 mod settings;
 mod site;
 mod state;
 mod status;
+pub mod testing;
+mod time;
 mod ttl;
+mod turns;
 mod wait;
 mod waiter;
 

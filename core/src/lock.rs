@@ -1,19 +1,20 @@
 //! A lock that is not held: its options, and the ways to get it.
 
 use std::fmt;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use crate::claim::Target;
-use crate::held::Guard;
+use crate::held::{Data, Guard};
 use crate::lease::Lease;
+use crate::options::lock_options;
+use crate::port::Blocking;
 use crate::wait::{Turn, Wait};
 use crate::waiter::with_thread_waker;
 use crate::{
     Attempt, Backend, Claim, Error, Granted, Handle, Held, IntoName, Mode, Moment, Owner, Permit, Permits,
-    Ran, Restore, Result, Rule, SessionLocks, Shared, SharedLocks, State, Unlocked,
+    Ran, Restore, Result, Rule, SessionLocks, Shared, SharedLocks, Site, State, Unlocked,
 };
 
 /// A named lock of a store, not held ([`Unlocked`]) or held ([`Held`]).
@@ -68,8 +69,8 @@ pub struct Lock<B: Handle, S: State = Unlocked> {
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "public only inside a sealed trait")]
 pub struct Plan<B> {
-    backend: B,
-    target: Arc<Target>,
+    pub(crate) backend: B,
+    pub(crate) target: Arc<Target>,
 }
 
 impl<B: Handle> Lock<B> {
@@ -111,84 +112,11 @@ impl<B: Handle> Lock<B> {
     }
 }
 
-/// Options. Each takes the place of what the store's [`Settings`](crate::Settings) say.
-impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
-    /// Gives the lock a fixed lifetime, 10 ms to the settings' `max_ttl`, after which the store
-    /// frees it whatever the holder does.
-    ///
-    /// Without it, the lock is kept alive: a background thread renews a short lease (the settings'
-    /// `lease`) until the lock is released, dropped or lost.
-    pub fn ttl(self, ttl: Duration) -> Self {
-        self.option(|target| target.ttl = Some(ttl))
-    }
+lock_options!(Lock, Handle);
 
-    /// Keeps the lock alive although it has a [`ttl`](Self::ttl).
-    pub fn keep_alive(self) -> Self {
-        self.option(|target| target.keep_alive = true)
-    }
-
-    /// Holds the lock without a lease, for as long as the store sees the holder alive. A holder
-    /// that hangs keeps it for ever.
-    pub fn session(self) -> Self
-    where
-        B: SessionLocks,
-    {
-        self.option(|target| target.session = true)
-    }
-
-    /// Sets the pause between two looks at a store that cannot notify. Other stores are not polled
-    /// and do not heed it.
-    pub fn sleep(self, pause: Duration) -> Self {
-        self.option(|target| target.sleep = pause)
-    }
-
-    /// Sets whether dropping the held lock releases it, `true` by default.
-    ///
-    /// With `false`, a lock that is dropped unreleased stays taken until its lease ends or somebody
-    /// [restores](Self::restore) it by its owner token, even if this process ends.
-    pub fn release_on_drop(self, release: bool) -> Self {
-        self.option(|target| target.release_on_drop = release)
-    }
-
-    /// Keeps the name taken for at least this long after the grant, even when the lock is released
-    /// sooner and the process ends; at most the settings' `max_ttl`.
-    ///
-    /// For a job that is due on several hosts at about the same time: it then runs once although
-    /// the hosts' clocks differ and the work takes no time. A holder that crashes does not keep the
-    /// name.
-    pub fn hold_at_least(self, least: Duration) -> Self {
-        self.option(|target| target.hold_at_least = Some(least))
-    }
-
-    /// Sets who the holder is, as shown to people; by default host name and process id.
-    pub fn label(self, label: impl Into<Box<str>>) -> Self {
-        self.option(|target| target.label = Some(label.into()))
-    }
-
-    fn option(mut self, set: impl FnOnce(&mut Target)) -> Self {
-        match Arc::get_mut(&mut self.data.target) {
-            Some(target) => set(target),
-            None => {
-                let mut target = self.data.target.fork();
-                set(&mut target);
-                self.data.target = Arc::new(target);
-            }
-        }
-        self
-    }
-
-    /// The name, without the settings' prefix.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        self.data.target.name()
-    }
-
-    /// The store.
-    #[must_use]
-    pub fn store(&self) -> &B {
-        &self.data.backend
-    }
-}
+// What a panic interrupts is the store's answer; nothing in here is left half done.
+impl<B: Handle, S: State> UnwindSafe for Lock<B, S> {}
+impl<B: Handle, S: State> RefUnwindSafe for Lock<B, S> {}
 
 /// Acquiring.
 impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
@@ -237,7 +165,7 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
     /// one. Otherwise as [`acquire`](Self::acquire).
     #[track_caller]
     pub fn acquire_for(&self, limit: Duration) -> Result<Lock<B, Held<R>>> {
-        self.wait(Some(Moment::now() + limit), Location::caller())
+        self.wait(Some(self.site().now() + limit), Location::caller())
     }
 
     /// Waits for the lock until `deadline`, an [`Instant`](std::time::Instant) or a [`Moment`].
@@ -289,29 +217,9 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         B: Restore,
     {
         let claim = self.claim(owner, Location::caller())?;
-        let sent = Moment::now();
+        let sent = self.site().now();
         let granted = self.data.backend.restore(&claim).map_err(|error| self.error(error))?;
         self.begin(claim, granted, Some(sent))
-    }
-
-    /// The claim that an acquisition with this owner token makes, for those who test a store: the
-    /// same one can be handed to [`Backend::try_acquire`] twice.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidName` and `Misconfigured`, as [`try_acquire`](Self::try_acquire).
-    #[track_caller]
-    pub fn claim_as(&self, owner: Owner) -> Result<Claim> {
-        self.claim(owner, Location::caller())
-    }
-
-    fn claim(&self, owner: Owner, place: &'static Location<'static>) -> Result<Claim> {
-        Claim::new(self.data.target.clone(), self.site(), owner, place)
-            .map_err(|error| error.at(self.site().label()))
-    }
-
-    fn site(&self) -> &crate::Site {
-        self.data.backend.site()
     }
 
     /// Asks the store once.
@@ -323,24 +231,17 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         }
     }
 
-    /// When a request that goes out now was sent; a store inside the process counts by itself.
-    fn sent(&self) -> Option<Moment> {
-        (!self.site().is_direct()).then(Moment::now)
-    }
-
     fn begin(
         &self,
         claim: Claim,
         granted: Granted<B::Grant>,
         sent: Option<Moment>,
     ) -> Result<Lock<B, Held<R>>> {
-        let lease = Lease::begin(self.data.backend.clone(), claim, granted, sent);
-        let ended = lease.deadline().is_some_and(|deadline| deadline <= Moment::now());
-        let held = Lock { data: Guard::new(lease) };
-        if ended {
+        let port = Blocking(self.data.backend.clone());
+        let held = Lock::<B, Held<R>> { data: Data(Guard::new(Lease::begin(port, claim, granted, sent))) };
+        if held.data.0.lease().has_ended() {
             drop(held.release());
-            let late = "the store answered after the lease had already run out; use a longer ttl";
-            return Err(self.error(Error::unavailable(late).settled()));
+            return Err(self.error(Error::granted_too_late()));
         }
         Ok(held)
     }
@@ -378,7 +279,7 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         rest: bool,
     ) -> Result<Lock<B, Held<R>>> {
         let backend = &self.data.backend;
-        let began = Moment::now();
+        let began = backend.site().now();
         let mut wait = Wait::new(backend.site(), claim, began, until);
         if let Some(denied) = denied {
             wait.denied(began, denied);
@@ -388,26 +289,25 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         }
         wait.diagnose();
         loop {
-            let now = Moment::now();
+            let now = wait.site().now();
             match with_thread_waker(|waker| wait.turn(waker, now)) {
                 Turn::Ask => match self.ask(claim) {
                     Ok(Answer::Held(held)) => {
-                        wait.won(held.data.remaining());
+                        wait.won(held.data.0.remaining());
                         return Ok(held);
                     }
-                    Ok(Answer::Denied(denied)) => wait.denied(Moment::now(), denied),
+                    Ok(Answer::Denied(denied)) => wait.denied(wait.site().now(), denied),
                     Err(error) => {
-                        if let Err(error) = wait.failed(Moment::now(), error) {
+                        if let Err(error) = wait.failed(wait.site().now(), error) {
                             return self.give_up(claim, &mut wait, error);
                         }
                     }
                 },
                 Turn::Watch => {
                     let watch = backend.watch(claim);
-                    wait.watching(Moment::now(), watch);
+                    wait.watching(wait.site().now(), watch);
                 }
-                Turn::Sleep(Moment::FAR) => thread::park(),
-                Turn::Sleep(until) => thread::park_timeout(until.since(now)),
+                Turn::Sleep(until) => wait.site().park_until(until),
                 Turn::Given(granted) => {
                     let lease = granted.lease;
                     let held = self.begin_given(claim, granted)?;
@@ -453,33 +353,15 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
 
     fn abandon_later(&self, claim: Claim) {
         let backend = self.data.backend.clone();
-        self.site().lane().run(move || {
+        self.site().run_later(move || {
             backend.abandon(&claim);
+            backend.site().notify(claim.key());
             None
         });
-    }
-
-    fn error(&self, error: Error) -> Error {
-        error.at(self.site().label()).on(self.name())
     }
 }
 
 enum Answer<B: Handle, R: Rule> {
     Held(Lock<B, Held<R>>),
     Denied(crate::Denied),
-}
-
-impl<B: Handle, R: Rule> Clone for Lock<B, Unlocked<R>> {
-    fn clone(&self) -> Self {
-        Self { data: self.data.clone() }
-    }
-}
-
-impl<B: Handle, R: Rule> fmt::Debug for Lock<B, Unlocked<R>> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lock")
-            .field("store", &self.site().label())
-            .field("name", &self.name())
-            .finish_non_exhaustive()
-    }
 }

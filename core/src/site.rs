@@ -6,13 +6,17 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
+use crate::aio::Task;
 use crate::any::AnyGrant;
-use crate::engine::Lane;
+use crate::engine::{Engine, Lane};
 use crate::line::Line;
 use crate::policy::Budget;
+use crate::testing::Clock;
+use crate::time::Time;
 use crate::waiter::Waiter;
-use crate::{Cause, Granted, Owner, Settings};
+use crate::{Cause, Granted, Moment, Owner, Settings};
 
 /// What all handles of one store share inside a process.
 ///
@@ -30,6 +34,7 @@ struct Inner {
     label: Box<str>,
     settings: Settings,
     direct: bool,
+    time: Time,
     /// How many wait in `lines`, so that an uncontended acquire need not look.
     waiting: AtomicUsize,
     lines: Mutex<HashMap<Box<str>, Line>>,
@@ -52,7 +57,8 @@ pub(crate) trait HeldHere: Send + Sync {
     fn is_exclusive(&self) -> bool;
     fn is_believed(&self) -> bool;
     fn lose(&self, cause: Cause);
-    fn give_up(&self) -> crate::Result<()>;
+    fn give_up(self: Arc<Self>) -> crate::Result<()>;
+    fn give_up_polled(self: Arc<Self>) -> Task<crate::Result<()>>;
 }
 
 /// What became of a delivered grant.
@@ -71,23 +77,30 @@ impl Site {
     /// A store that may be shared with other processes. `label` is its URL without a password.
     #[must_use]
     pub fn new(label: impl Into<Box<str>>, settings: Settings) -> Self {
-        Self::with(label.into(), settings, false)
+        Self::with(label.into(), settings, false, Time::Host)
     }
 
     /// A store inside this process that queues its waiters itself, in the order of their
     /// [`watch`](crate::Backend::watch) calls, and delivers every grant to them.
     #[must_use]
     pub fn direct(label: impl Into<Box<str>>, settings: Settings) -> Self {
-        Self::with(label.into(), settings, true)
+        Self::with(label.into(), settings, true, Time::Host)
     }
 
-    fn with(label: Box<str>, settings: Settings, direct: bool) -> Self {
+    /// A store for tests, whose leases, renewals and waits happen in the time of a clock.
+    #[must_use]
+    pub fn on_clock(label: impl Into<Box<str>>, settings: Settings, clock: &Clock) -> Self {
+        Self::with(label.into(), settings, false, Time::Test(clock.clone()))
+    }
+
+    fn with(label: Box<str>, settings: Settings, direct: bool, time: Time) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let site = Self(Arc::new(Inner {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             label,
             settings,
             direct,
+            time,
             waiting: AtomicUsize::new(0),
             lines: Mutex::default(),
             waiters: Mutex::default(),
@@ -114,6 +127,13 @@ impl Site {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    /// The moment now, in the time that the store lives in.
+    #[inline]
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.0.time.now()
     }
 
     /// Says that the lock with this key may be free. Cheap and harmless when it is not, or when
@@ -190,6 +210,21 @@ impl Site {
 
     pub(crate) fn lane(&self) -> &Lane {
         &self.0.lane
+    }
+
+    #[inline]
+    pub(crate) fn engine(&self) -> &Engine {
+        self.0.time.engine()
+    }
+
+    /// Puts this thread to sleep until a moment, or until it is unparked.
+    pub(crate) fn park_until(&self, until: Moment) {
+        self.0.time.park_until(until);
+    }
+
+    /// Does a piece of work in the background, and again after the time that it returns.
+    pub(crate) fn run_later(&self, chore: impl FnMut() -> Option<Duration> + Send + 'static) {
+        self.0.time.run_later(&self.0.lane, chore);
     }
 
     /// Whether waiters of this process stand in line for a key.
@@ -278,13 +313,13 @@ impl Site {
     }
 }
 
-/// Gives up every lock of every site; returns what could not be given up.
-pub(crate) fn give_up_everything() -> Vec<crate::Error> {
+/// Every lock that this process holds outside of its own memory.
+pub(crate) fn held_everywhere() -> Vec<Arc<dyn HeldHere>> {
     let sites: Vec<_> = all_sites().iter().filter_map(Weak::upgrade).collect();
     let held = |site: &Arc<Inner>| -> Vec<_> {
         lock(&site.held).values().flatten().filter_map(Weak::upgrade).collect()
     };
-    sites.iter().flat_map(held).filter_map(|lease: Arc<dyn HeldHere>| lease.give_up().err()).collect()
+    sites.iter().flat_map(held).collect()
 }
 
 fn all_sites() -> MutexGuard<'static, Vec<Weak<Inner>>> {

@@ -22,7 +22,8 @@ pub enum Shared {}
 #[derive(Debug)]
 pub enum Permit {}
 
-/// The states of a [`Lock`](crate::Lock): [`Unlocked`] and [`Held`].
+/// The states of a [`Lock`](crate::Lock) and of an [`aio::Lock`](crate::aio::Lock): [`Unlocked`] and
+/// [`Held`].
 pub trait State: sealed::State {}
 
 /// What a lock is held as: [`Exclusive`], [`Shared`] or [`Permit`].
@@ -36,19 +37,24 @@ impl Rule for Permit {}
 
 mod sealed {
     use crate::Handle;
+    use crate::aio::AsyncHandle;
+    use crate::lock::Plan;
 
     pub trait State {
         type Data<B: Handle>;
+        type AsyncData<B: AsyncHandle>;
     }
 
     pub trait Rule {}
 
     impl<R: super::Rule> State for super::Unlocked<R> {
-        type Data<B: Handle> = crate::lock::Plan<B>;
+        type Data<B: Handle> = Plan<B>;
+        type AsyncData<B: AsyncHandle> = Plan<B>;
     }
 
     impl<R: super::Rule> State for super::Held<R> {
-        type Data<B: Handle> = crate::held::Guard<B>;
+        type Data<B: Handle> = crate::held::Data<B>;
+        type AsyncData<B: AsyncHandle> = crate::aio::Data<B>;
     }
 
     impl Rule for super::Exclusive {}

@@ -70,6 +70,10 @@ impl<'c> Wait<'c> {
         wait
     }
 
+    pub(crate) fn site(&self) -> &'c Site {
+        self.site
+    }
+
     /// Lets other processes go first.
     pub(crate) fn rest(&mut self, now: Moment) {
         self.policy.rest(now, Budget::pause(true, self.claim.target().sleep));

@@ -1,7 +1,8 @@
 //! Forking an agent that holds a lock.
 
 use super::command::{Answer, ForkDeed};
-use crate::subject::{TestHeld, TestLock};
+use crate::driver::TestHeld;
+use crate::subject::TestLock;
 
 /// Forks; the child does the deed with its copy and ends, the parent waits for that, unless the
 /// child is to linger. The parent's lock is given back.

@@ -7,13 +7,14 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tenure_core::{Error, Moment, release_all};
+use tenure_core::{Error, Moment};
 
 use super::command::{Answer, Command, Role, Wait, cause_text};
 use super::{ROLE, fork};
 use crate::counter;
 use crate::ctx::{Open, sleep_until};
-use crate::subject::{Subject, TestHeld};
+use crate::driver::TestHeld;
+use crate::subject::Subject;
 
 /// Whose agent this process is, by the name of the suite.
 pub(crate) fn asked() -> Option<String> {
@@ -154,7 +155,7 @@ fn obey(
             }
             Answer::Won(won)
         }
-        Command::ReleaseAll => match release_all().into_iter().next() {
+        Command::ReleaseAll => match subject.store().release_all().into_iter().next() {
             None => Answer::Done,
             Some(error) => error.into(),
         },

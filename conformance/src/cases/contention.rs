@@ -10,8 +10,9 @@ use crate::agent::{Agent, Command};
 use crate::case::cases;
 use crate::counter::{self, Counter};
 use crate::ctx::{Ctx, SOON, denied, growing, join_all, sleep_until};
+use crate::driver::TestHeld;
 use crate::failure::{Outcome, check};
-use crate::subject::{Options, Subject, TestHeld, TestLock};
+use crate::subject::{Options, Subject, TestLock};
 
 cases! {
     one_of_many_threads_wins_a_free_name rows [3, 4] defects [1] breaks [LooksThenTakes];

@@ -56,7 +56,7 @@ fn fences_grow_over_a_drop(ctx: &Ctx) -> Outcome {
     let name = ctx.name();
     let mut fences = Vec::new();
     for _ in 0..20 {
-        let held = ctx.subject.lock(&name).try_acquire()?;
+        let held = ctx.after_drop(&ctx.subject.lock(&name))?;
         fences.push(held.fence());
         drop(held);
     }
@@ -81,7 +81,9 @@ fn fences_grow_over_a_force_release(ctx: &Ctx) -> Outcome {
         fences.push(held.fence());
         ctx.subject.inspect().force_release(&ctx.subject.lock(&name).name(), breaking, "a case")?;
         drop(held);
-        fences.push(grant(&ctx.subject.lock(&name))?);
+        let next = ctx.after_drop(&ctx.subject.lock(&name))?;
+        fences.push(next.fence());
+        next.release()?;
     }
     drop(lock);
     growing(&fences, "one force release after another")

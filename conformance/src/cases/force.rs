@@ -10,8 +10,9 @@ use tenure_core::{Breaking, Cause, Holder, Kind, Moment};
 use crate::agent::Command;
 use crate::case::cases;
 use crate::ctx::{Ctx, SOON, denied, eventually, free_within, join, refused, sleep_until};
+use crate::driver::TestHeld;
 use crate::failure::{Failure, Outcome, check};
-use crate::subject::{Options, TestHeld, TestLock};
+use crate::subject::{Options, TestLock};
 
 cases! {
     a_forced_name_stays_closed_until_its_loser_releases needs [Inspect] breaks [ForceOpensAtOnce, BrokenStaysClosed];
@@ -62,7 +63,7 @@ fn a_forced_name_stays_closed_until_its_loser_drops(ctx: &Ctx) -> Outcome {
     let loser = broken(ctx, &lock, ctx.long())?;
     denied(lock.try_acquire(), "a broken lock whose holder has not let go")?;
     drop(loser);
-    lock.try_acquire()?.release()?;
+    ctx.after_drop(&lock)?.release()?;
     Ok(())
 }
 
@@ -161,7 +162,7 @@ fn a_force_release_moves_the_fence(ctx: &Ctx) -> Outcome {
     let seen = ctx.subject.inspect().inspect(&lock.name())?.map(|holder| holder.fence());
     check!(seen.is_some_and(|moved| moved > before), "expected a fence above {before}, saw {seen:?}");
     drop(loser);
-    let next = lock.try_acquire()?;
+    let next = ctx.after_drop(&lock)?;
     check!(Some(next.fence()) > seen, "expected a fence above {seen:?}, saw {}", next.fence());
     next.release()?;
     Ok(())
@@ -187,7 +188,7 @@ fn forcing_a_free_name_finds_nobody(ctx: &Ctx) -> Outcome {
 fn a_force_release_says_who_it_was(ctx: &Ctx) -> Outcome {
     let lock = ctx.lock().label("the loser");
     for breaking in [Breaking::Safe, Breaking::Now] {
-        let held = lock.try_acquire()?;
+        let held = ctx.after_drop(&lock)?;
         let seen = force(ctx, &lock, breaking)?;
         let label = seen.as_ref().map(Holder::label);
         check!(label == Some("the loser"), "expected the loser's label, saw {seen:?}");
@@ -203,6 +204,7 @@ fn a_broken_lock_shows_its_reason(ctx: &Ctx) -> Outcome {
     let reason = seen.as_ref().and_then(Holder::breaking);
     check!(reason == Some("because"), "expected the reason \"because\", saw {seen:?}");
     drop(loser);
+    ctx.after_drop(&lock)?.release()?;
     let seen = ctx.subject.inspect().inspect(&lock.name())?;
     check!(seen.is_none(), "expected nobody after the loser let go, saw {seen:?}");
     Ok(())

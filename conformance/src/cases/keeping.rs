@@ -57,7 +57,7 @@ fn a_set_lifetime_ends_keeping_alive(ctx: &Ctx) -> Outcome {
     held.renew_for(ctx.ttl())?;
     free_within(&lock, ctx.ttl() + SOON, "a lock that is not kept alive any more")?.release()?;
     drop(held);
-    let held = lock.try_acquire()?;
+    let held = ctx.after_drop(&lock)?;
     held.renew_for(ctx.ttl())?;
     held.keep_alive();
     kept_until(&held, &lock, Moment::now() + ctx.ttl() * 3)?;

@@ -9,8 +9,8 @@ use tenure_core::{Cause, Moment, Status};
 
 use crate::case::cases;
 use crate::ctx::{Ctx, SOON, eventually, is_too_late, join, sleep_until};
+use crate::driver::TestHeld;
 use crate::failure::{Failure, Outcome, check};
-use crate::subject::TestHeld;
 
 cases! {
     a_holder_never_believes_beyond_its_deadline rows [12] defects [10] breaks [SaysNoLease];

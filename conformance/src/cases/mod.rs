@@ -1,5 +1,6 @@
 //! The cases, by theme.
 
+mod cancelled;
 mod contention;
 mod exclusion;
 mod expiry;
@@ -48,6 +49,7 @@ const THEMES: &[&[Case]] = &[
     stopped::CASES,
     fork::CASES,
     outage::CASES,
+    cancelled::CASES,
 ];
 
 /// All cases, in the order in which they are listed.

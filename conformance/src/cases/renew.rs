@@ -8,8 +8,8 @@ use tenure_core::{Kind, Moment, Status};
 use crate::bare::Bare;
 use crate::case::cases;
 use crate::ctx::{Ctx, SOON, free_within, join, join_all, refused, sleep_until, taken_until};
+use crate::driver::TestHeld;
 use crate::failure::{Failure, Outcome, check};
-use crate::subject::TestHeld;
 
 cases! {
     a_renewed_lock_outlives_its_first_lease rows [60, 61] breaks [RenewsNothing];

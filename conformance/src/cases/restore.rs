@@ -98,7 +98,7 @@ fn restoring_after_force_is_refused(ctx: &Ctx) -> Outcome {
     ctx.subject.inspect().force_release(&lock.name(), Breaking::Safe, "because")?;
     refused(lock.restore(held.owner()), Kind::Lost, "restoring a broken lock")?;
     drop(held);
-    lock.try_acquire()?.release()?;
+    ctx.after_drop(&lock)?.release()?;
     Ok(())
 }
 

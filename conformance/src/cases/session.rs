@@ -40,7 +40,7 @@ fn a_session_lock_excludes_like_any_other(ctx: &Ctx) -> Outcome {
     denied(session.try_acquire(), "a session on a leased lock")?;
     held.release()?;
     drop(session.try_acquire()?);
-    lock.try_acquire()?.release()?;
+    ctx.after_drop(&lock)?.release()?;
     Ok(())
 }
 

@@ -10,8 +10,9 @@ use tenure_core::{Fence, Kind, Moment};
 use crate::agent::{Agent, Command, Wait};
 use crate::case::cases;
 use crate::ctx::{Ctx, SOON, denied, free_within, join, join_all, refused, sleep_until};
+use crate::driver::TestHeld;
 use crate::failure::{Failure, Outcome, check};
-use crate::subject::{Options, TestHeld, TestLock};
+use crate::subject::{Options, TestLock};
 
 cases! {
     a_waiter_gets_a_released_lock rows [8] defects [14] breaks [RestsAfterRelease, HandsOnToNobody];

@@ -339,6 +339,15 @@ faults! {
     /// Answers a release with success when it is down.
     DownReleases,
 
+    // A store for tasks.
+
+    /// Sends a request although its future was dropped before, and after what follows it.
+    SendsWhatWasDropped,
+    /// Ends a grant when the future of a renewal is dropped.
+    EndsWithTheFuture,
+    /// Does not carry out what it is given to do in the background.
+    DropsTasks,
+
     // A store inside the process, which queues its waiters itself.
 
     /// Hands the lock to whoever came last.
@@ -354,6 +363,12 @@ faults! {
 }
 
 impl Fault {
+    /// Whether only tasks can meet it; see [`suite_async`](super::suite_async).
+    #[must_use]
+    pub fn is_of_tasks(self) -> bool {
+        matches!(self, Self::SendsWhatWasDropped | Self::EndsWithTheFuture | Self::DropsTasks)
+    }
+
     /// Whether it is one of a store that queues its waiters itself; see
     /// [`QueueModel`](super::QueueModel). All others are faults of [`Model`](super::Model).
     #[must_use]

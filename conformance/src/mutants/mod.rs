@@ -33,6 +33,7 @@ mod mark;
 mod model;
 mod names;
 mod odd;
+mod polled;
 mod queue;
 mod record;
 mod rules;
@@ -54,30 +55,57 @@ pub use queue::QueueModel;
 /// that is not busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The suite of a store with a fault.
+/// The suite of a store with a fault, for threads.
 pub fn suite(fault: Fault) -> Suite {
     let suite = Suite::new(format!("mutant-{fault}")).patience(PATIENCE);
-    if fault.is_of_queue() {
-        return of_queue(suite, QueueModel::broken(Settings::default(), fault));
+    match fault.is_of_queue() {
+        true => of_queue(suite, QueueModel::broken(Settings::default(), fault)),
+        false => of_files(suite)
+            .open(move |spec| Ok(Model::broken(spec.place(), spec.settings().clone(), fault)?.into())),
     }
-    of_files(suite.open(move |spec| Ok(Model::broken(spec.place(), spec.settings().clone(), fault)?.into())))
 }
 
-/// The suite of the [`Model`] that keeps all promises.
+/// The suite of a store with a fault, for tasks.
+pub fn suite_async(fault: Fault) -> Suite {
+    let suite = Suite::new(format!("mutant-{fault}-async")).patience(PATIENCE);
+    match fault.is_of_queue() {
+        true => of_queue_async(suite, QueueModel::broken(Settings::default(), fault)),
+        false => of_files(suite)
+            .open_async(move |spec| Ok(Model::broken(spec.place(), spec.settings().clone(), fault)?.into())),
+    }
+}
+
+/// The suite of the [`Model`] that keeps all promises, for threads.
 pub fn model() -> Suite {
-    of_files(Suite::new("model").open(|spec| Ok(Model::open(spec.place(), spec.settings().clone())?.into())))
+    of_files(Suite::new("model")).open(|spec| Ok(Model::open(spec.place(), spec.settings().clone())?.into()))
 }
 
-/// The suite of the [`QueueModel`] that keeps all promises.
+/// The suite of the [`Model`] that keeps all promises, for tasks.
+pub fn model_async() -> Suite {
+    of_files(Suite::new("model-async"))
+        .open_async(|spec| Ok(Model::open(spec.place(), spec.settings().clone())?.into()))
+}
+
+/// The suite of the [`QueueModel`] that keeps all promises, for threads.
 pub fn queue_model() -> Suite {
     of_queue(Suite::new("queue-model"), QueueModel::new(Settings::default()))
+}
+
+/// The suite of the [`QueueModel`] that keeps all promises, for tasks.
+pub fn queue_model_async() -> Suite {
+    of_queue_async(Suite::new("queue-model-async"), QueueModel::new(Settings::default()))
 }
 
 /// Does not return in a process that was started as an agent of a mutant. To be called first in the
 /// `main` of a program that judges mutants.
 pub fn obey_if_agent() {
-    let asked = agent::asked();
-    if let Some(fault) = Fault::all().find(|fault| asked.as_deref() == Some(&format!("mutant-{fault}"))) {
+    let Some(asked) = agent::asked() else { return };
+    let Some(name) = asked.strip_prefix("mutant-") else { return };
+    let (name, suite): (_, fn(Fault) -> Suite) = match name.strip_suffix("-async") {
+        Some(name) => (name, suite_async),
+        None => (name, suite),
+    };
+    if let Some(fault) = Fault::all().find(|fault| fault.name() == name) {
         suite(fault).obey_if_agent();
     }
 }
@@ -92,4 +120,8 @@ fn of_files(suite: Suite) -> Suite {
 
 fn of_queue(suite: Suite, store: QueueModel) -> Suite {
     suite.in_process().open(move |spec| Ok(store.share_with_settings(spec.settings().clone()).into()))
+}
+
+fn of_queue_async(suite: Suite, store: QueueModel) -> Suite {
+    suite.in_process().open_async(move |spec| Ok(store.share_with_settings(spec.settings().clone()).into()))
 }

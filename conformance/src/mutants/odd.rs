@@ -122,7 +122,7 @@ impl Model {
 #[derive(Debug)]
 pub(super) struct Leaves {
     model: Model,
-    claim: Claim,
+    claim: Option<Claim>,
 }
 
 thread_local! {
@@ -131,7 +131,12 @@ thread_local! {
 
 impl Leaves {
     pub(super) fn new(model: &Model, claim: &Claim) -> Self {
-        Self { model: model.clone(), claim: claim.clone() }
+        Self { model: model.clone(), claim: Some(claim.clone()) }
+    }
+
+    /// Frees nothing after all.
+    pub(super) fn forget(mut self) {
+        self.claim = None;
     }
 
     pub(super) fn end_with_this_thread(self) {
@@ -141,6 +146,8 @@ impl Leaves {
 
 impl Drop for Leaves {
     fn drop(&mut self) {
-        self.model.abandon(&self.claim);
+        if let Some(claim) = self.claim.take() {
+            Backend::abandon(&self.model, &claim);
+        }
     }
 }

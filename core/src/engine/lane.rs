@@ -33,7 +33,7 @@ struct State {
 }
 
 /// A piece of work, and after what time it wants to be tried again.
-type Chore = Box<dyn FnMut() -> Option<Duration> + Send>;
+pub(crate) type Chore = Box<dyn FnMut() -> Option<Duration> + Send>;
 
 impl Lane {
     /// Renews leases of the store, together with others that are due by the time it gets there.
@@ -105,7 +105,7 @@ impl Shared {
 }
 
 /// Renews typed and erased leases of one store as a batch each.
-fn renew(leases: Vec<Arc<dyn Watched>>) {
+pub(super) fn renew(leases: Vec<Arc<dyn Watched>>) {
     let mut types: HashMap<TypeId, Vec<Arc<dyn Watched>>> = HashMap::new();
     for lease in leases {
         types.entry((&*lease as &dyn Any).type_id()).or_default().push(lease);

@@ -1,25 +1,31 @@
 //! What stands behind a held lock: the grant, how long to believe in it, and who wants to know of
 //! its loss.
 
+mod blocking;
+mod loss;
+mod polled;
 mod roles;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
 use std::time::Duration;
 
-use crate::engine::{self, Key, Watched};
+use crate::engine::Key;
 use crate::policy::{Jitter, first_renewal, retry_renewal};
+use crate::port::Port;
 use crate::site::HeldHere;
+use crate::turns::Turns;
 use crate::{
-    Cause, Claim, Error, Fence, Granted, Handle, Lease as Lifetime, Moment, Release, Renewal, Result, Status,
-    Term, Ttl, callbacks,
+    Cause, Claim, Error, Fence, Granted, Lease as Lifetime, Moment, Result, Site, Status, Term, Ttl,
+    callbacks,
 };
 
-/// A grant in use.
-pub(crate) struct Lease<B: Handle> {
-    backend: B,
+/// A grant in use, of a store that is spoken to through `P`.
+pub(crate) struct Lease<P: Port> {
+    port: P,
     claim: Claim,
-    grant: B::Grant,
+    grant: P::Grant,
     fence: Fence,
     /// When the answer came, so that the grant began no later; unread where nothing needs it.
     granted_at: Option<Moment>,
@@ -34,7 +40,7 @@ pub(crate) struct Lease<B: Handle> {
     /// Whether there ever was anything in `watch` to be undone.
     is_watched: AtomicBool,
     /// One request that changes the lifetime at a time.
-    exchange: Mutex<()>,
+    exchange: Turns,
     watch: Mutex<Watch>,
     lost: Condvar,
 }
@@ -44,6 +50,9 @@ struct Watch {
     timer: Option<Key>,
     listed: bool,
     callbacks: Vec<callbacks::Callback>,
+    /// Tasks that wait for the loss, each under a number of its own.
+    tasks: Vec<(u64, Waker)>,
+    last_task: u64,
 }
 
 const HELD: u8 = 0;
@@ -54,16 +63,16 @@ const ENDED: u8 = 2;
 const LOST: u8 = 3;
 const CAUSES: [Cause; 4] = [Cause::Expired, Cause::Superseded, Cause::Forced, Cause::Released];
 
-impl<B: Handle> Lease<B> {
+impl<P: Port> Lease<P> {
     /// Begins to hold. `sent` is when the request went out, or `None` in a store inside the process.
     pub(crate) fn begin(
-        backend: B,
+        port: P,
         claim: Claim,
-        granted: Granted<B::Grant>,
+        granted: Granted<P::Grant>,
         sent: Option<Moment>,
     ) -> Arc<Self> {
         let Granted { grant, fence, lease: lifetime, since } = granted;
-        let direct = backend.site().is_direct();
+        let direct = port.site().is_direct();
         if !direct {
             // A store inside the process knows all its fences.
             claim.seen(fence);
@@ -71,7 +80,7 @@ impl<B: Handle> Lease<B> {
         let kept = matches!(claim.term(), Term::Kept(_));
         let timed = matches!(lifetime, Lifetime::For(_));
         let hold_at_least = claim.target().hold_at_least.is_some();
-        let now = (!direct || timed || hold_at_least).then(Moment::now);
+        let now = (!direct || timed || hold_at_least).then(|| port.site().now());
         let (valid_until, stored_until) = match (lifetime, now) {
             (Lifetime::For(ttl), Some(now)) => {
                 let since = since.or(sent).unwrap_or(now);
@@ -91,10 +100,10 @@ impl<B: Handle> Lease<B> {
             kept: AtomicBool::new(renews),
             renewing: AtomicBool::new(false),
             is_watched: AtomicBool::new(false),
-            exchange: Mutex::default(),
+            exchange: Turns::default(),
             watch: Mutex::default(),
             lost: Condvar::new(),
-            backend,
+            port,
             claim,
             grant,
             fence,
@@ -103,7 +112,7 @@ impl<B: Handle> Lease<B> {
             lease.list(&mut lease.watch());
         }
         if renews {
-            lease.schedule(sent.or(now).unwrap_or_else(Moment::now));
+            lease.schedule(sent.or(now).unwrap_or_else(|| lease.now()));
             lease.watch_from(&mut lease.watch(), lease.next_look());
         }
         lease
@@ -113,7 +122,7 @@ impl<B: Handle> Lease<B> {
         &self.claim
     }
 
-    pub(crate) fn grant(&self) -> &B::Grant {
+    pub(crate) fn grant(&self) -> &P::Grant {
         &self.grant
     }
 
@@ -131,6 +140,11 @@ impl<B: Handle> Lease<B> {
 
     pub(crate) fn max_ttl(&self) -> Ttl {
         self.site().settings().max_ttl()
+    }
+
+    /// Whether it had run out before it could begin.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.is_over()
     }
 
     /// Whether another process's copy of this memory is running: a forked child.
@@ -156,49 +170,53 @@ impl<B: Handle> Lease<B> {
         }
     }
 
-    /// Sets the remaining life to the lease's own, unless more is left.
-    pub(crate) fn renew(self: &Arc<Self>) -> Result<()> {
-        self.exchange_with_store(|sent| self.routine_ttl(sent))
-    }
-
-    /// Sets the remaining life to exactly `ttl`, and stops keeping it alive.
-    pub(crate) fn renew_for(self: &Arc<Self>, ttl: Ttl) -> Result<()> {
-        if self.claim.term() == Term::Session {
-            let refused = "a session lock has no lease to set; take the lock with a ttl instead";
-            return Err(self.error(Error::misconfigured(refused)));
-        }
-        self.exchange_with_store(|sent| {
-            self.kept.store(false, Ordering::SeqCst);
-            self.renew_at.store(u64::MAX, Ordering::SeqCst);
-            // Belief goes down before a shortening request goes out: its answer may get lost.
-            self.valid_until.fetch_min(sent.valid_for(ttl.get()).as_nanos(), Ordering::SeqCst);
-            let mut watch = self.watch();
-            self.list(&mut watch);
-            ttl.get()
-        })
-    }
-
     /// Renews from now on until it is released.
     pub(crate) fn keep_alive(self: &Arc<Self>) {
         if self.deadline().is_none() || self.kept.swap(true, Ordering::SeqCst) {
             return;
         }
         self.renew_at.store(0, Ordering::SeqCst);
-        self.watch_from(&mut self.watch(), Moment::now());
+        self.watch_from(&mut self.watch(), self.now());
     }
 
-    fn exchange_with_store(self: &Arc<Self>, prepare: impl FnOnce(Moment) -> Duration) -> Result<()> {
-        let one_at_a_time = self.exchange();
+    /// Begins a request that changes the lifetime: what is asked for is told by `prepare`.
+    fn begin_exchange(self: &Arc<Self>, prepare: impl FnOnce(Moment) -> Duration) -> Result<Exchange> {
         if let Status::Lost(cause) = self.status() {
             return Err(self.error(Error::lost(cause)));
         }
-        let sent = Moment::now();
-        let ttl = prepare(sent);
-        let answer = self.backend.renew(Renewal::new(&self.claim, &self.grant, ttl));
-        self.settle(sent, ttl, &answer);
-        drop(one_at_a_time);
+        let sent = self.now();
+        Ok(Exchange { sent, ttl: prepare(sent) })
+    }
+
+    /// Takes in the answer to such a request, or that none will come.
+    fn end_exchange(self: &Arc<Self>, exchange: Exchange, answer: Result<()>) -> Result<()> {
+        self.settle(exchange.sent, exchange.ttl, &answer);
         self.watch_again();
         answer.map_err(|error| self.error(error))
+    }
+
+    /// A request that was dropped before its answer may have been carried out all the same.
+    fn unanswered(self: &Arc<Self>, exchange: Exchange) {
+        drop(self.end_exchange(exchange, blocking::unanswered()));
+    }
+
+    /// A lease that is to last for `ttl` from now, and is not renewed by the engine any more.
+    fn prepare_renew_for(self: &Arc<Self>, sent: Moment, ttl: Ttl) -> Duration {
+        self.kept.store(false, Ordering::SeqCst);
+        self.renew_at.store(u64::MAX, Ordering::SeqCst);
+        // Belief goes down before a shortening request goes out: its answer may get lost.
+        self.valid_until.fetch_min(sent.valid_for(ttl.get()).as_nanos(), Ordering::SeqCst);
+        let mut watch = self.watch();
+        self.list(&mut watch);
+        ttl.get()
+    }
+
+    fn refuse_lifetime_of_session(&self) -> Result<()> {
+        if self.claim.term() != Term::Session {
+            return Ok(());
+        }
+        let refused = "a session lock has no lease to set; take the lock with a ttl instead";
+        Err(self.error(Error::misconfigured(refused)))
     }
 
     /// What a renewal asks for: the lease's lifetime, or what the store may still have left, since
@@ -213,29 +231,31 @@ impl<B: Handle> Lease<B> {
         }
     }
 
-    /// Releases it. What is lost is not released, but a force release is acknowledged.
-    pub(crate) fn end(self: &Arc<Self>) -> Result<()> {
+    /// Ends belief, and says what the store is to be told. What is lost is not released, but a force
+    /// release is acknowledged.
+    fn begin_end(self: &Arc<Self>) -> Result<End> {
         if self.is_foreign() {
             let refused = "acquired before a fork; only the process that acquired it can release it";
             return Err(self.error(Error::misconfigured(refused)));
         }
-        let before = self.stop();
-        let keep = self.keep();
-        let end = Release::new(&self.claim, &self.grant, keep);
-        let lost = match before {
-            ENDED => return Err(self.error(Error::lost(Cause::Released))),
+        let lost = match self.stop() {
+            ENDED => Some(Cause::Released),
             lost @ LOST.. => Some(CAUSES[usize::from(lost - LOST)]),
             _ => self.is_over().then_some(Cause::Expired),
         };
-        if lost == Some(Cause::Released) {
-            return Err(self.error(Error::lost(Cause::Released)));
+        match lost {
+            Some(Cause::Released) => Err(self.error(Error::lost(Cause::Released))),
+            lost => Ok(End { lost, keep: self.keep() }),
         }
-        let answer = self.backend.release(end);
+    }
+
+    /// What the store's answer to a release means for the holder.
+    fn finish_end(self: &Arc<Self>, end: End, answer: Result<()>) -> Result<()> {
         self.site().notify(self.claim.key());
-        match (lost, answer) {
+        match (end.lost, answer) {
             (Some(cause), _) => Err(self.error(Error::lost(cause))),
             (None, Err(error)) if error.is_unavailable() => {
-                self.release_later(keep);
+                P::release_later(self.clone(), end.keep);
                 Err(self.error(error))
             }
             (None, answer) => answer.map_err(|error| self.error(error)),
@@ -245,50 +265,6 @@ impl<B: Handle> Lease<B> {
     /// Lets go of it without telling the store, which keeps it until its lease ends.
     pub(crate) fn forget(&self) {
         self.stop();
-    }
-
-    /// Calls back when it is lost; at once if it is.
-    pub(crate) fn on_lost(self: &Arc<Self>, callback: callbacks::Callback) {
-        let mut watch = self.watch();
-        if let lost @ LOST.. = self.phase.load(Ordering::SeqCst) {
-            drop(watch);
-            callbacks::call(vec![callback], CAUSES[usize::from(lost - LOST)]);
-            return;
-        }
-        watch.callbacks.push(callback);
-        self.look_out(watch);
-    }
-
-    /// Blocks until it is lost.
-    pub(crate) fn wait_for_loss(self: &Arc<Self>) -> Cause {
-        self.look_out(self.watch());
-        let mut watch = self.watch();
-        loop {
-            if let lost @ LOST.. = self.phase.load(Ordering::SeqCst) {
-                return CAUSES[usize::from(lost - LOST)];
-            }
-            watch = self.lost.wait(watch).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Makes sure that a loss is noticed although nobody asks.
-    fn look_out(self: &Arc<Self>, mut watch: MutexGuard<'_, Watch>) {
-        self.list(&mut watch);
-        if self.deadline().is_some() && watch.timer.is_none() {
-            self.watch_from(&mut watch, self.next_look());
-        }
-        drop(watch);
-        if self.site().is_direct() {
-            // It may have been revoked before it was listed.
-            self.verify();
-        }
-    }
-
-    fn verify(self: &Arc<Self>) {
-        let answer = self.backend.renew(Renewal::new(&self.claim, &self.grant, Duration::MAX));
-        if let Some(cause) = answer.err().and_then(|error| error.cause()) {
-            self.lose(cause);
-        }
     }
 
     /// Ends belief, watch and listing; tells what the phase was.
@@ -309,7 +285,7 @@ impl<B: Handle> Lease<B> {
         let listed = std::mem::take(&mut watch.listed);
         drop(watch);
         if let Some(timer) = timer {
-            engine::unwatch(timer);
+            self.site().engine().unwatch(timer);
         }
         if listed {
             self.site().let_go(self.claim.key(), self.claim.owner());
@@ -326,13 +302,13 @@ impl<B: Handle> Lease<B> {
 
     fn watch_from(self: &Arc<Self>, watch: &mut Watch, at: Moment) {
         match watch.timer {
-            Some(timer) => engine::rewatch(timer, at),
+            Some(timer) => self.site().engine().rewatch(timer, at),
             None => {
                 self.is_watched.store(true, Ordering::SeqCst);
                 let lease: Weak<Self> = Arc::downgrade(self);
                 let ours = self.claim.process();
                 let process = if ours == 0 { std::process::id() } else { ours };
-                watch.timer = Some(engine::watch(at, lease, process));
+                watch.timer = Some(self.site().engine().watch(at, lease, process));
             }
         }
     }
@@ -343,7 +319,7 @@ impl<B: Handle> Lease<B> {
         if let Some(timer) = timer
             && self.phase.load(Ordering::SeqCst) < ENDED
         {
-            engine::rewatch(timer, self.next_look());
+            self.site().engine().rewatch(timer, self.next_look());
         }
     }
 
@@ -373,7 +349,7 @@ impl<B: Handle> Lease<B> {
 
     /// Takes in the answer to a renewal that asked for `ttl` at `sent`.
     fn settle(self: &Arc<Self>, sent: Moment, ttl: Duration, answer: &Result<()>) {
-        let now = Moment::now();
+        let now = self.now();
         match answer {
             Ok(()) => {
                 if ttl != Duration::MAX {
@@ -403,39 +379,31 @@ impl<B: Handle> Lease<B> {
     }
 
     fn is_over(&self) -> bool {
-        self.deadline().is_some_and(|deadline| deadline <= Moment::now())
+        self.deadline().is_some_and(|deadline| deadline <= self.now())
     }
 
     /// What is left of the time for which the name is to stay taken.
     fn keep(&self) -> Option<Duration> {
         let least = self.claim.target().hold_at_least?;
-        let left = least.saturating_sub(Moment::now().since(self.granted_at?));
+        let left = least.saturating_sub(self.now().since(self.granted_at?));
         (!left.is_zero()).then_some(left)
     }
 
-    /// Goes on trying in the background to release what could not be released.
-    fn release_later(self: &Arc<Self>, keep: Option<Duration>) {
-        let lease = self.clone();
-        let until = Moment::from_nanos(self.stored_until.load(Ordering::SeqCst)).min(Moment::now() + LATER);
-        let mut pause = Duration::from_millis(50);
-        self.site().lane().run(move || {
-            let answer = lease.backend.release(Release::new(&lease.claim, &lease.grant, keep));
-            let unanswered = answer.is_err_and(|error| error.is_unavailable());
-            if unanswered && Moment::now() < until {
-                pause = (pause * 2).min(Duration::from_secs(2));
-                return Some(pause);
-            }
-            lease.site().notify(lease.claim.key());
-            None
-        });
+    /// Until when it is worth trying to release what could not be released.
+    fn worth_releasing_until(&self) -> Moment {
+        Moment::from_nanos(self.stored_until.load(Ordering::SeqCst)).min(self.now() + LATER)
     }
 
-    fn error(&self, error: Error) -> Error {
+    fn site(&self) -> &Site {
+        self.port.site()
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.site().now()
+    }
+
+    pub(crate) fn error(&self, error: Error) -> Error {
         error.at(self.site().label()).on(self.claim.name())
-    }
-
-    fn exchange(&self) -> MutexGuard<'_, ()> {
-        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn watch(&self) -> MutexGuard<'_, Watch> {
@@ -445,3 +413,26 @@ impl<B: Handle> Lease<B> {
 
 /// How long a release that failed is tried again, at most; after that the lease frees the lock.
 const LATER: Duration = Duration::from_secs(30);
+
+/// The pause before such a try, and the next one.
+const LATER_PAUSE: Duration = Duration::from_millis(50);
+
+fn longer(pause: Duration) -> Duration {
+    (pause * 2).min(Duration::from_secs(2))
+}
+
+/// A request that changes the lifetime, from its sending to its answer.
+#[derive(Clone, Copy)]
+struct Exchange {
+    sent: Moment,
+    ttl: Duration,
+}
+
+/// How a lease ends.
+#[derive(Clone, Copy)]
+struct End {
+    /// Why it had ended before.
+    lost: Option<Cause>,
+    /// For how long the name is to stay taken.
+    keep: Option<Duration>,
+}

@@ -2,16 +2,18 @@
 //! something to be renewed in time.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{CAUSES, ENDED, LOST, Lease};
+use crate::aio::Task;
 use crate::engine::{Due, Watched};
+use crate::port::Port;
 use crate::site::HeldHere;
-use crate::{Cause, Error, Handle, Kind, Mode, Moment, Owner, Release, Renewal, Result, Site, callbacks};
+use crate::{Cause, Mode, Moment, Owner, Result, Site, callbacks};
 
-impl<B: Handle> HeldHere for Lease<B> {
+impl<P: Port> HeldHere for Lease<P> {
     fn owner(&self) -> Owner {
         self.claim.owner()
     }
@@ -38,8 +40,10 @@ impl<B: Handle> HeldHere for Lease<B> {
             return;
         }
         let callbacks = std::mem::take(&mut watch.callbacks);
+        let tasks = std::mem::take(&mut watch.tasks);
         self.lost.notify_all();
         drop(watch);
+        tasks.into_iter().for_each(|(_, task)| task.wake());
         self.unlist();
         self.site().notify(self.claim.key());
         #[cfg(feature = "tracing")]
@@ -53,21 +57,24 @@ impl<B: Handle> HeldHere for Lease<B> {
         callbacks::call(callbacks, cause);
     }
 
-    fn give_up(&self) -> Result<()> {
-        if !self.is_believed() || self.is_foreign() {
-            return Ok(());
+    fn give_up(self: Arc<Self>) -> Result<()> {
+        match self.is_believed() && !self.is_foreign() {
+            true => P::give_up(self),
+            false => Ok(()),
         }
-        let keep = self.keep();
-        HeldHere::lose(self, Cause::Released);
-        let answer = self.backend.release(Release::new(&self.claim, &self.grant, keep));
-        self.site().notify(self.claim.key());
-        answer.map_err(|error| self.error(error))
+    }
+
+    fn give_up_polled(self: Arc<Self>) -> Task<Result<()>> {
+        match self.is_believed() && !self.is_foreign() {
+            true => P::give_up_polled(self),
+            false => Box::pin(std::future::ready(Ok(()))),
+        }
     }
 }
 
-impl<B: Handle> Watched for Lease<B> {
+impl<P: Port> Watched for Lease<P> {
     fn site(&self) -> &Site {
-        self.backend.site()
+        self.port.site()
     }
 
     fn due(&self, now: Moment) -> Due {
@@ -95,7 +102,7 @@ impl<B: Handle> Watched for Lease<B> {
             .filter_map(|lease| (lease as Arc<dyn Any + Send + Sync>).downcast().ok())
             .collect();
         for leases in leases.chunks(BATCH) {
-            renew_together(&self.backend, leases);
+            P::renew_together(leases.to_vec());
         }
     }
 }
@@ -103,33 +110,3 @@ impl<B: Handle> Watched for Lease<B> {
 /// How many renewals go out together, so that the first of a hundred thousand does not wait for
 /// the last one's answer.
 const BATCH: usize = 1024;
-
-fn renew_together<B: Handle>(backend: &B, leases: &[Arc<Lease<B>>]) {
-    // A lease whose lifetime is being changed by its holder right now needs no second request.
-    let live: Vec<_> = leases
-        .iter()
-        .filter_map(|lease| match lease.exchange.try_lock() {
-            Ok(exchange) => Some((lease, exchange)),
-            Err(_) => {
-                lease.renewing.store(false, Ordering::SeqCst);
-                None
-            }
-        })
-        .filter(|(lease, _)| lease.phase.load(Ordering::SeqCst) < ENDED)
-        .collect();
-    let sent = Moment::now();
-    let due: Vec<_> = live
-        .iter()
-        .map(|(lease, _)| Renewal::new(&lease.claim, &lease.grant, lease.routine_ttl(sent)))
-        .collect();
-    let answers = catch_unwind(AssertUnwindSafe(|| backend.renew_many(&due))).unwrap_or_default();
-    let ttls: Vec<_> = due.iter().map(Renewal::ttl).collect();
-    let mut answers = answers.into_iter();
-    for ((lease, exchange), ttl) in live.into_iter().zip(ttls) {
-        let unanswered = || Err(Error::new(Kind::Unavailable, "the backend did not answer this renewal"));
-        lease.settle(sent, ttl, &answers.next().unwrap_or_else(unanswered));
-        drop(exchange);
-        lease.renewing.store(false, Ordering::SeqCst);
-        lease.watch_again();
-    }
-}

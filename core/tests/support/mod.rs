@@ -34,6 +34,7 @@ pub struct Calls {
     pub release: AtomicUsize,
     pub abandon: AtomicUsize,
     pub looks: AtomicUsize,
+    pub watch: AtomicUsize,
 }
 
 struct Row {
@@ -193,6 +194,7 @@ impl Backend for Fake {
     }
 
     fn watch(&self, _: &Claim) -> Result<Watch> {
+        self.0.calls.watch.fetch_add(1, Ordering::SeqCst);
         Ok(if self.0.notifies { Watch::armed(()) } else { Watch::none() })
     }
 }

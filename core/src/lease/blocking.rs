@@ -1,0 +1,130 @@
+//! A lease of a store whose calls block.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{ENDED, LATER_PAUSE, Lease, longer};
+use crate::aio::{Answer, Task};
+use crate::port::{Blocking, Port};
+use crate::site::HeldHere;
+use crate::{Cause, Error, Handle, Kind, Moment, Release, Renewal, Result, Site, Ttl};
+
+impl<B: Handle> Lease<Blocking<B>> {
+    /// Sets the remaining life to the lease's own, unless more is left.
+    pub(crate) fn renew(self: &Arc<Self>) -> Result<()> {
+        self.exchange_with_store(|sent| self.routine_ttl(sent))
+    }
+
+    /// Sets the remaining life to exactly `ttl`, and stops keeping it alive.
+    pub(crate) fn renew_for(self: &Arc<Self>, ttl: Ttl) -> Result<()> {
+        self.refuse_lifetime_of_session()?;
+        self.exchange_with_store(|sent| self.prepare_renew_for(sent, ttl))
+    }
+
+    fn exchange_with_store(self: &Arc<Self>, prepare: impl FnOnce(Moment) -> Duration) -> Result<()> {
+        let one_at_a_time = self.exchange.take();
+        let exchange = self.begin_exchange(prepare)?;
+        let answer = self.port.0.renew(Renewal::new(&self.claim, &self.grant, exchange.ttl));
+        let answer = self.end_exchange(exchange, answer);
+        drop(one_at_a_time);
+        answer
+    }
+
+    /// Releases it.
+    pub(crate) fn end(self: &Arc<Self>) -> Result<()> {
+        let end = self.begin_end()?;
+        let answer = self.release(end.keep);
+        self.finish_end(end, answer)
+    }
+
+    fn release(&self, keep: Option<Duration>) -> Result<()> {
+        self.port.0.release(Release::new(&self.claim, &self.grant, keep))
+    }
+}
+
+impl<B: Handle> Port for Blocking<B> {
+    type Grant = B::Grant;
+
+    fn site(&self) -> &Site {
+        self.0.site()
+    }
+
+    fn verify(&self, due: Renewal<'_, B::Grant>) -> Result<()> {
+        self.0.renew(due)
+    }
+
+    fn renew_together(leases: Vec<Arc<Lease<Self>>>) {
+        let Some(backend) = leases.first().map(|lease| lease.port.0.clone()) else { return };
+        // A lease whose lifetime is being changed by its holder right now needs no second request.
+        let live: Vec<_> = leases
+            .iter()
+            .filter_map(|lease| match lease.exchange.try_take() {
+                Some(turn) => Some((lease, turn)),
+                None => {
+                    lease.renewing.store(false, Ordering::SeqCst);
+                    None
+                }
+            })
+            .filter(|(lease, _)| lease.phase.load(Ordering::SeqCst) < ENDED)
+            .collect();
+        let sent = backend.site().now();
+        let due: Vec<_> = live
+            .iter()
+            .map(|(lease, _)| Renewal::new(&lease.claim, &lease.grant, lease.routine_ttl(sent)))
+            .collect();
+        let answers = catch_unwind(AssertUnwindSafe(|| backend.renew_many(&due))).unwrap_or_default();
+        let ttls: Vec<_> = due.iter().map(Renewal::ttl).collect();
+        let mut answers = answers.into_iter();
+        for ((lease, turn), ttl) in live.into_iter().zip(ttls) {
+            lease.settle(sent, ttl, &answers.next().unwrap_or_else(unanswered));
+            drop(turn);
+            lease.renewing.store(false, Ordering::SeqCst);
+            lease.watch_again();
+        }
+    }
+
+    fn end_quietly(lease: Arc<Lease<Self>>) {
+        drop(lease.end());
+    }
+
+    fn release_later(lease: Arc<Lease<Self>>, keep: Option<Duration>) {
+        let until = lease.worth_releasing_until();
+        let mut pause = LATER_PAUSE;
+        lease.site().clone().run_later(move || {
+            let unanswered = lease.release(keep).is_err_and(|error| error.is_unavailable());
+            if unanswered && lease.now() < until {
+                pause = longer(pause);
+                return Some(pause);
+            }
+            lease.site().notify(lease.claim.key());
+            None
+        });
+    }
+
+    fn give_up(lease: Arc<Lease<Self>>) -> Result<()> {
+        let keep = lease.keep();
+        lease.lose(Cause::Released);
+        let answer = lease.release(keep);
+        lease.site().notify(lease.claim.key());
+        answer.map_err(|error| lease.error(error))
+    }
+
+    fn give_up_polled(lease: Arc<Lease<Self>>) -> Task<Result<()>> {
+        let (give, answer) = Answer::new();
+        let site = lease.site().clone();
+        let mut work = Some(move || give.give(Self::give_up(lease)));
+        site.run_later(move || {
+            if let Some(work) = work.take() {
+                work();
+            }
+            None
+        });
+        Box::pin(async { answer.await.unwrap_or_else(unanswered) })
+    }
+}
+
+pub(super) fn unanswered() -> Result<()> {
+    Err(Error::new(Kind::Unavailable, "the backend did not answer"))
+}

@@ -1,0 +1,196 @@
+//! A lease of a store whose calls are futures.
+
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::blocking::unanswered;
+use super::{ENDED, Exchange, LATER_PAUSE, Lease, longer};
+use crate::aio::{Alarm, AsyncHandle, Task, at_once};
+use crate::port::{Polled, Port};
+use crate::site::HeldHere;
+use crate::turns::Turn;
+use crate::{Cause, Moment, Release, Renewal, Result, Site, Ttl};
+
+impl<B: AsyncHandle> Lease<Polled<B>> {
+    /// Sets the remaining life to the lease's own, unless more is left.
+    pub(crate) async fn renew(self: &Arc<Self>) -> Result<()> {
+        self.exchange_with_store(|sent| self.routine_ttl(sent)).await
+    }
+
+    /// Sets the remaining life to exactly `ttl`, and stops keeping it alive.
+    pub(crate) async fn renew_for(self: &Arc<Self>, ttl: Ttl) -> Result<()> {
+        self.refuse_lifetime_of_session()?;
+        self.exchange_with_store(|sent| self.prepare_renew_for(sent, ttl)).await
+    }
+
+    async fn exchange_with_store(self: &Arc<Self>, prepare: impl FnOnce(Moment) -> Duration) -> Result<()> {
+        let _turn = self.exchange.take_polled().await;
+        let exchange = self.begin_exchange(prepare)?;
+        let asking = Asking { lease: self, exchange: Some(exchange) };
+        let answer = self.port.0.renew(Renewal::new(&self.claim, &self.grant, exchange.ttl)).await;
+        asking.answered();
+        self.end_exchange(exchange, answer)
+    }
+
+    /// Releases it; goes on in the background if the future is dropped.
+    pub(crate) async fn end(self: &Arc<Self>) -> Result<()> {
+        let end = self.begin_end()?;
+        let leaving = Leaving { lease: self, keep: Some(end.keep) };
+        let answer = self.release(end.keep).await;
+        leaving.answered();
+        self.finish_end(end, answer)
+    }
+
+    async fn release(&self, keep: Option<Duration>) -> Result<()> {
+        self.port.0.release(Release::new(&self.claim, &self.grant, keep)).await
+    }
+
+    /// Releases it, and tries again while the store does not answer.
+    async fn release_until_answered(self: &Arc<Self>, keep: Option<Duration>) {
+        let until = self.worth_releasing_until();
+        let mut pause = LATER_PAUSE;
+        while self.release(keep).await.is_err_and(|error| error.is_unavailable()) {
+            if self.site().now() >= until {
+                break;
+            }
+            pause = longer(pause);
+            Alarm::new(self.site()).sleep_until(self.site().now() + pause).await;
+        }
+        self.site().notify(self.claim.key());
+    }
+}
+
+/// A renewal under way; whether it reached the store is unknown if it is dropped before its end.
+struct Asking<'l, B: AsyncHandle> {
+    lease: &'l Arc<Lease<Polled<B>>>,
+    exchange: Option<Exchange>,
+}
+
+impl<B: AsyncHandle> Asking<'_, B> {
+    fn answered(mut self) {
+        self.exchange = None;
+    }
+}
+
+impl<B: AsyncHandle> Drop for Asking<'_, B> {
+    fn drop(&mut self) {
+        if let Some(exchange) = self.exchange {
+            self.lease.unanswered(exchange);
+        }
+    }
+}
+
+/// A release under way; what is dropped before its end is released in the background.
+struct Leaving<'l, B: AsyncHandle> {
+    lease: &'l Arc<Lease<Polled<B>>>,
+    keep: Option<Option<Duration>>,
+}
+
+impl<B: AsyncHandle> Leaving<'_, B> {
+    fn answered(mut self) {
+        self.keep = None;
+    }
+}
+
+impl<B: AsyncHandle> Drop for Leaving<'_, B> {
+    fn drop(&mut self) {
+        if let Some(keep) = self.keep {
+            Polled::release_later(self.lease.clone(), keep);
+        }
+    }
+}
+
+impl<B: AsyncHandle> Port for Polled<B> {
+    type Grant = B::Grant;
+
+    fn site(&self) -> &Site {
+        self.0.site()
+    }
+
+    /// Only stores inside the process are asked so, and they answer at once.
+    fn verify(&self, due: Renewal<'_, B::Grant>) -> Result<()> {
+        at_once(self.0.renew(due)).unwrap_or(Ok(()))
+    }
+
+    fn renew_together(leases: Vec<Arc<Lease<Self>>>) {
+        let Some(backend) = leases.first().map(|lease| lease.port.0.clone()) else { return };
+        let renewing = Renewing(leases);
+        backend.clone().spawn(Box::pin(async move { renewing.all(&backend).await }));
+    }
+
+    fn end_quietly(lease: Arc<Lease<Self>>) {
+        let Ok(end) = lease.begin_end() else { return };
+        if lease.site().is_direct()
+            && let Some(answer) = at_once(lease.release(end.keep))
+        {
+            drop(lease.finish_end(end, answer));
+            return;
+        }
+        Self::release_later(lease, end.keep);
+    }
+
+    fn release_later(lease: Arc<Lease<Self>>, keep: Option<Duration>) {
+        let backend = lease.port.0.clone();
+        backend.spawn(Box::pin(async move { lease.release_until_answered(keep).await }));
+    }
+
+    fn give_up(lease: Arc<Lease<Self>>) -> Result<()> {
+        let keep = lease.keep();
+        lease.lose(Cause::Released);
+        Self::release_later(lease, keep);
+        Ok(())
+    }
+
+    fn give_up_polled(lease: Arc<Lease<Self>>) -> Task<Result<()>> {
+        Box::pin(async move {
+            let keep = lease.keep();
+            lease.lose(Cause::Released);
+            let leaving = Leaving { lease: &lease, keep: Some(keep) };
+            let answer = lease.release(keep).await;
+            leaving.answered();
+            lease.site().notify(lease.claim.key());
+            answer.map_err(|error| lease.error(error))
+        })
+    }
+}
+
+/// Leases that are being renewed; they can be renewed again when this ends, however it ends.
+struct Renewing<B: AsyncHandle>(Vec<Arc<Lease<Polled<B>>>>);
+
+impl<B: AsyncHandle> Renewing<B> {
+    async fn all(self, backend: &B) {
+        let turns = self.0.iter().map(|lease| (lease, lease.exchange.try_take()));
+        // A lease whose lifetime is being changed by its holder right now needs no second request.
+        let live: Vec<(&Arc<Lease<_>>, Turn<'_>)> = turns
+            .filter_map(|(lease, turn)| Some((lease, turn?)))
+            .filter(|(lease, _)| lease.phase.load(Ordering::SeqCst) < ENDED)
+            .collect();
+        let sent = backend.site().now();
+        let due: Vec<_> = live
+            .iter()
+            .map(|(lease, _)| Renewal::new(&lease.claim, &lease.grant, lease.routine_ttl(sent)))
+            .collect();
+        let asking: Vec<_> = live
+            .iter()
+            .zip(&due)
+            .map(|((lease, _), due)| Asking { lease, exchange: Some(Exchange { sent, ttl: due.ttl() }) })
+            .collect();
+        let mut answers = backend.renew_many(&due).await.into_iter();
+        asking.into_iter().for_each(Asking::answered);
+        for ((lease, turn), due) in live.into_iter().zip(due) {
+            lease.settle(sent, due.ttl(), &answers.next().unwrap_or_else(unanswered));
+            drop(turn);
+        }
+    }
+}
+
+impl<B: AsyncHandle> Drop for Renewing<B> {
+    fn drop(&mut self) {
+        for lease in mem::take(&mut self.0) {
+            lease.renewing.store(false, Ordering::SeqCst);
+            lease.watch_again();
+        }
+    }
+}

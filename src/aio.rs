@@ -1,0 +1,38 @@
+//! Locks for asynchronous code.
+
+pub use tenure_core::aio::*;
+
+use crate::{Result, Settings};
+
+/// Opens the store that a URL names, for asynchronous code, with the settings of the environment.
+///
+/// The URLs are those of [`tenure::connect`](crate::connect).
+///
+/// # Errors
+///
+/// As [`tenure::connect`](crate::connect).
+///
+/// # Cancel safety
+///
+/// Dropped half-way, it has opened nothing that stays open.
+pub async fn connect(url: &str) -> Result<AnyBackend> {
+    connect_with(url, Settings::from_env()?).await
+}
+
+/// Opens the store that a URL names, for asynchronous code, with settings of the caller.
+///
+/// # Errors
+///
+/// As [`tenure::connect`](crate::connect).
+///
+/// # Cancel safety
+///
+/// As [`connect`].
+pub async fn connect_with(url: &str, settings: Settings) -> Result<AnyBackend> {
+    match crate::url::parse(url)? {
+        #[cfg(feature = "fs")]
+        crate::url::Store::Files => crate::Files::connect(url, settings).map(Into::into),
+        #[cfg(feature = "locmem")]
+        crate::url::Store::LocMem => Ok(crate::LocMem::with_settings(settings).into()),
+    }
+}
