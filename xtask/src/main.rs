@@ -14,8 +14,8 @@ const USAGE: &str = "\
 cargo xtask test [ARGS..]    install what the tests need (Debian), then run them all
 cargo xtask outside          build and run a crate that uses tenure from outside of the workspace
 cargo xtask bench [ARGS..]   print ratios against raw primitives, measured in one run
-cargo xtask matrix [FAULT..] run every case on every mutant, and write conformance/MUTANTS.md (long);
-                             with names of faults, only print what the cases say of these
+cargo xtask matrix [NAME..]  judge mutants, and keep conformance/MUTANTS.md: new faults and new cases, or
+                             those that are named, or `all`, which takes half an hour
 cargo xtask deny             check licences and sources (needs cargo-deny)
 ";
 

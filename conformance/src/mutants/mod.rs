@@ -8,8 +8,8 @@
 //!
 //! # For those who write a store
 //!
-//! `Model` is a whole store in some hundred lines, and each fault in it a place where stores went wrong.
-//! To see what the suite says of one, judge it:
+//! `Model` is a whole store in some hundred lines, and each fault in it a place where stores go wrong. To
+//! see what the suite says of one, judge it:
 //!
 //! ```no_run
 //! use tenure_conformance::mutants::{self, Fault};
@@ -22,8 +22,27 @@
 //! }
 //! ```
 //!
-//! A test of your own, of a promise that no case is about, should fail on a store that breaks it.
-//! [`Model::open`] is what it should pass on, and [`Model::broken`] what it may fail on.
+//! A test of your own can be tested as cases are: it passes on the store that keeps all promises, and
+//! fails on one that breaks the promise that it is about.
+//!
+//! ```
+//! use tenure_conformance::mutants::{Fault, Model};
+//! use tenure_core::{Lock, Result, Settings};
+//!
+//! /// Capital letters tell names apart.
+//! fn letters_count(store: Model) -> Result<bool> {
+//!     let _small = Lock::new(&store, "a").try_acquire()?;
+//!     Ok(Lock::new(&store, "A").try_acquire().is_ok())
+//! }
+//!
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let dir = dir.path();
+//! assert!(letters_count(Model::open(dir.join("good"), Settings::default())?)?);
+//! assert!(!letters_count(Model::broken(dir.join("bad"), Settings::default(), Fault::FoldsCase)?)?);
+//! # Ok::<(), tenure_core::Error>(())
+//! ```
+//!
+//! Both models also serve tasks; [`suite_async`] judges them there.
 
 mod fault;
 mod grants;

@@ -237,7 +237,7 @@ impl Backend for Model {
             Some(Fault::LateReleaseFrees) => true,
             Some(Fault::GetThenDelete) => {
                 inside = self.leave_and_enter(inside, claim)?;
-                held.is_ok()
+                mine
             }
             // What was broken or has ended is cleared as well; that it was lost is the answer.
             _ => mine,
