@@ -242,7 +242,7 @@ fn seen(entry: &Entry, boot: Boot) -> Result<Seen> {
     let Parsed::Record(record) = parsed else { return Ok(Seen::MayBeFree) };
     Ok(match record.standing(Moment::now(), boot) {
         Standing::Retired => Seen::Removed,
-        Standing::Free => Seen::MayBeFree,
+        Standing::Free | Standing::Impossible => Seen::MayBeFree,
         Standing::Quarantined(_) | Standing::Held { alive: None, .. } => Seen::Taken,
         Standing::Held { alive: Some(seq), .. } if entry.is_alive(seq)? => Seen::Alive,
         Standing::Held { .. } => Seen::MayBeFree,

@@ -121,6 +121,8 @@ pub trait Backend: Send + Sync {
 )]
 pub trait Handle: Backend<Handle = Self> + Clone + 'static {}
 
+// So that the message of the trait is shown, and not the one of its parts.
+#[diagnostic::do_not_recommend]
 impl<B: Backend<Handle = B> + Clone + 'static> Handle for B {}
 
 /// The answer to one request for a lock.

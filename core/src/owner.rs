@@ -107,3 +107,24 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod properties {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_owner_is_32_digits_that_are_not_all_zero_and_nothing_else(
+            text in prop_oneof![any::<String>(), "[0-9a-fA-F]{30,34}", "[+-]?[0-9a-f]{31}", "0{31,33}"],
+        ) {
+            let right = text.len() == 32
+                && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+                && text.bytes().any(|byte| byte != b'0');
+            match text.parse::<Owner>() {
+                Ok(owner) => prop_assert!(right && owner.to_string() == text.to_ascii_lowercase()),
+                Err(error) => prop_assert!(!right && error.is_misconfigured()),
+            }
+        }
+    }
+}

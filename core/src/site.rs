@@ -16,7 +16,7 @@ use crate::policy::Budget;
 use crate::testing::Clock;
 use crate::time::Time;
 use crate::waiter::Waiter;
-use crate::{Cause, Granted, Moment, Owner, Settings};
+use crate::{Breaking, Cause, Granted, Holder, Moment, Owner, Settings, observe};
 
 /// What all handles of one store share inside a process.
 ///
@@ -31,7 +31,7 @@ pub struct Site(Arc<Inner>);
 
 struct Inner {
     id: u64,
-    label: Box<str>,
+    label: Arc<str>,
     settings: Settings,
     direct: bool,
     time: Time,
@@ -95,9 +95,10 @@ impl Site {
 
     fn with(label: Box<str>, settings: Settings, direct: bool, time: Time) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        observe::opened();
         let site = Self(Arc::new(Inner {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
-            label,
+            label: label.into(),
             settings,
             direct,
             time,
@@ -193,10 +194,21 @@ impl Site {
         }
     }
 
+    /// Says that this process has taken a lock from its holder, for those who
+    /// [observe](crate::observe) it; `holder` is the one who had it.
+    pub fn force_released(&self, holder: &Holder, breaking: Breaking, reason: &str) {
+        observe::force_released(self, holder, breaking, reason);
+    }
+
     /// How many waiters of this process stand in line for a key.
     #[must_use]
     pub fn waiting(&self, key: &str) -> usize {
         lock(&self.0.lines).get(key).map_or(0, Line::len)
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn shared_label(&self) -> Arc<str> {
+        self.0.label.clone()
     }
 
     pub(crate) fn id(&self) -> u64 {

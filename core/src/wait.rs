@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::any::AnyGrant;
 use crate::line::{Leaving, Line};
+use crate::observe::{self, Event, Waiting};
 use crate::policy::{Acquire, Budget, Jitter, Step};
 use crate::waiter::{Promotion, Waiter};
 use crate::{Claim, Denied, Error, Granted, Lease, Moment, Result, Site, Watch};
@@ -23,6 +24,7 @@ pub(crate) struct Wait<'c> {
     /// Whether the store may keep something for this claim: a place in its queue, or a grant whose
     /// answer got lost.
     leftover: bool,
+    _waiting: Waiting,
 }
 
 struct Standing {
@@ -62,9 +64,11 @@ impl<'c> Wait<'c> {
             last_error: None,
             last_denied: Denied::new(),
             leftover: false,
+            _waiting: Waiting::begin(site),
         };
         // Who finds a line stands behind it; asking the store would be overtaking.
         if !site.is_direct() && site.has_line(claim.key()) {
+            observe::contended(site, claim, Denied::new());
             wait.stand_in_line();
         }
         wait
@@ -118,6 +122,11 @@ impl<'c> Wait<'c> {
 
     /// The store said no.
     pub(crate) fn denied(&mut self, now: Moment, denied: Denied) {
+        observe::contended(self.site, self.claim, denied);
+        self.turned_away(now, denied);
+    }
+
+    fn turned_away(&mut self, now: Moment, denied: Denied) {
         self.last_denied = denied;
         self.last_error = None;
         if self.waiter.is_none() {
@@ -141,7 +150,8 @@ impl<'c> Wait<'c> {
     /// The store did not answer: an error for the caller, or patience.
     pub(crate) fn failed(&mut self, now: Moment, error: Error) -> Result<()> {
         if error.is_quarantined() {
-            self.denied(now, Denied { retry_after: error.retry_after(), ..Denied::new() });
+            observe::quarantined(self.site, self.claim, &error);
+            self.turned_away(now, Denied { retry_after: error.retry_after(), ..Denied::new() });
             self.last_error = Some(error);
             return Ok(());
         }
@@ -156,6 +166,7 @@ impl<'c> Wait<'c> {
             self.site.in_line(self.claim.key(), |line| line.fail(&message));
             return Err(error);
         }
+        observe::tell(self.site, self.claim, Event::Unanswered { error: &error });
         self.last_error = Some(error);
         Ok(())
     }
@@ -222,15 +233,10 @@ impl<'c> Wait<'c> {
 
     /// Warns of a wait that may never end because it waits for itself.
     pub(crate) fn diagnose(&self) {
-        #[cfg(feature = "tracing")]
-        if let Some(place) = self.held_here() {
-            tracing::warn!(
-                store = self.site.label(),
-                lock = self.claim.name(),
-                held_at = %place,
-                waiting_at = %self.claim.place(),
-                "waiting for a lock that this very process holds"
-            );
+        if observe::HAS_EVENTS
+            && let Some(held_at) = self.held_here()
+        {
+            observe::tell(self.site, self.claim, Event::WaitsForItself { held_at });
         }
     }
 

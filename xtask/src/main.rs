@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
 
+mod fuzz;
+
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::{env, fs};
@@ -26,15 +28,18 @@ fn main() -> ExitCode {
         None => ("help", &[][..]),
     };
     let done = match task {
-        "test" => install(PACKAGES).and_then(|()| outside()).and_then(|()| test(rest)),
+        "test" => {
+            install(PACKAGES).and_then(|()| outside()).and_then(|()| test(rest)).and_then(|()| smoke(rest))
+        }
         "outside" => outside(),
         "bench" => run(cargo().args(["bench", "--package", "tenure"]).args(rest)),
         "matrix" => run(cargo()
             .args(["run", "--package", "tenure-conformance", "--example", "matrix", "--"])
             .args(rest)),
+        "fuzz" => fuzz::fuzz(rest),
         "deny" => run(cargo().args(["deny", "check", "bans", "licenses", "sources"])),
         "help" | "--help" | "-h" => {
-            print!("{USAGE}");
+            println!("{USAGE}{}", fuzz::USAGE);
             Ok(())
         }
         other => Err(format!("there is no task {other:?}\n{USAGE}")),
@@ -54,6 +59,11 @@ fn test(args: &[String]) -> Result<(), String> {
     // Here nothing may be skipped for want of a server.
     tests.env("CONFORMANCE_REQUIRE", env::var("CONFORMANCE_REQUIRE").unwrap_or_else(|_| "all".into()));
     run(&mut tests)
+}
+
+/// A quarter of a minute of cases that no run before had; not if only some tests were asked for.
+fn smoke(args: &[String]) -> Result<(), String> {
+    if args.is_empty() { fuzz::fuzz(&["--seconds".into(), "15".into()]) } else { Ok(()) }
 }
 
 /// Builds a crate as a user has it: outside of the workspace, with default features.
@@ -77,7 +87,29 @@ fn outside() -> Result<(), String> {
     ran
 }
 
-const OUTSIDE: &str = r#"use tenure::{Files, LocMem, Lock, Result};
+const OUTSIDE: &str = r##"#![deny(warnings)]
+
+use tenure::prelude::*;
+use tenure::{Files, LocMem, Result};
+
+#[derive(Lockable)]
+#[lockable(model = "outside.record", key = id)]
+struct Record {
+    id: u32,
+}
+
+impl Record {
+    #[tenure::lock_model(blocking = false)]
+    fn touch(&self) -> Result<u32> {
+        Ok(self.id)
+    }
+}
+
+#[tenure::lock("outside:{id}", on = store, held = held)]
+fn named(store: &LocMem, id: u32) -> Result<()> {
+    assert_eq!(held.name(), format!("outside:{id}"));
+    Ok(())
+}
 
 fn main() -> Result<()> {
     let store = LocMem::for_this_process_only();
@@ -88,9 +120,13 @@ fn main() -> Result<()> {
     let held = Lock::new(&store, "global").try_acquire()?;
     held.release()?;
     let _ = std::fs::remove_dir_all(folder);
-    Ok(())
+    let store = LocMem::for_this_process_only();
+    named(&store, 7)?;
+    tenure::install(store)?;
+    Record { id: 7 }.touch()?;
+    lock_model!(Record { id: 7 })?.release()
 }
-"#;
+"##;
 
 /// Installs the packages that are missing; a machine that has them all needs neither root nor a network.
 fn install(packages: &[&str]) -> Result<(), String> {

@@ -25,6 +25,7 @@
 
 mod acquire;
 mod alarm;
+mod all;
 mod answer;
 mod any;
 mod backend;
@@ -41,6 +42,7 @@ use std::task::{Context, Poll, Waker};
 use crate::waiter::with_thread_waker;
 
 pub(crate) use alarm::Alarm;
+pub use all::{LockAll, Members};
 pub(crate) use answer::Answer;
 pub use any::{AnyBackend, AnyInspect, AnyRestore, AnySessions, Erase};
 pub use backend::{AsyncBackend, AsyncHandle};

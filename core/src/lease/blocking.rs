@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{ENDED, LATER_PAUSE, Lease, longer};
+use super::{ENDED, End, LATER_PAUSE, Lease, longer};
 use crate::aio::{Answer, Task};
 use crate::port::{Blocking, Port};
-use crate::site::HeldHere;
-use crate::{Cause, Error, Handle, Kind, Moment, Release, Renewal, Result, Site, Ttl};
+use crate::{Error, Handle, Kind, Moment, Release, Renewal, Result, Site, Ttl};
 
 impl<B: Handle> Lease<Blocking<B>> {
     /// Sets the remaining life to the lease's own, unless more is left.
@@ -89,11 +88,12 @@ impl<B: Handle> Port for Blocking<B> {
         drop(lease.end());
     }
 
-    fn release_later(lease: Arc<Lease<Self>>, keep: Option<Duration>) {
+    fn release_later(lease: Arc<Lease<Self>>, end: End) {
         let until = lease.worth_releasing_until();
         let mut pause = LATER_PAUSE;
         lease.site().clone().run_later(move || {
-            let unanswered = lease.release(keep).is_err_and(|error| error.is_unavailable());
+            let answer = lease.answered(&end, lease.release(end.keep));
+            let unanswered = answer.is_err_and(|error| error.is_unavailable());
             if unanswered && lease.now() < until {
                 pause = longer(pause);
                 return Some(pause);
@@ -104,9 +104,8 @@ impl<B: Handle> Port for Blocking<B> {
     }
 
     fn give_up(lease: Arc<Lease<Self>>) -> Result<()> {
-        let keep = lease.keep();
-        lease.lose(Cause::Released);
-        let answer = lease.release(keep);
+        let end = lease.begin_giving_up();
+        let answer = lease.answered(&end, lease.release(end.keep));
         lease.site().notify(lease.claim.key());
         answer.map_err(|error| lease.error(error))
     }

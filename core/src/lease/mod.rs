@@ -12,6 +12,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::engine::Key;
+use crate::observe::{self, Event, HeldFor, Hold, IS_TOLD};
 use crate::policy::{Jitter, first_renewal, retry_renewal};
 use crate::port::Port;
 use crate::site::HeldHere;
@@ -37,12 +38,15 @@ pub(crate) struct Lease<P: Port> {
     failures: AtomicU32,
     kept: AtomicBool,
     renewing: AtomicBool,
+    /// Whether nothing was done under it, so that its name need not stay taken.
+    unused: AtomicBool,
     /// Whether there ever was anything in `watch` to be undone.
     is_watched: AtomicBool,
     /// One request that changes the lifetime at a time.
     exchange: Turns,
     watch: Mutex<Watch>,
     lost: Condvar,
+    hold: Hold,
 }
 
 #[derive(Default)]
@@ -77,10 +81,11 @@ impl<P: Port> Lease<P> {
             // A store inside the process knows all its fences.
             claim.seen(fence);
         }
+        claim.tally().granted(fence);
         let kept = matches!(claim.term(), Term::Kept(_));
         let timed = matches!(lifetime, Lifetime::For(_));
         let hold_at_least = claim.target().hold_at_least.is_some();
-        let now = (!direct || timed || hold_at_least).then(|| port.site().now());
+        let now = (IS_TOLD || !direct || timed || hold_at_least).then(|| port.site().now());
         let (valid_until, stored_until) = match (lifetime, now) {
             (Lifetime::For(ttl), Some(now)) => {
                 let since = since.or(sent).unwrap_or(now);
@@ -99,10 +104,12 @@ impl<P: Port> Lease<P> {
             failures: AtomicU32::new(0),
             kept: AtomicBool::new(renews),
             renewing: AtomicBool::new(false),
+            unused: AtomicBool::new(false),
             is_watched: AtomicBool::new(false),
             exchange: Turns::default(),
             watch: Mutex::default(),
             lost: Condvar::new(),
+            hold: Hold::begin(port.site()),
             port,
             claim,
             grant,
@@ -231,6 +238,11 @@ impl<P: Port> Lease<P> {
         }
     }
 
+    /// Says that nothing was done under it: its name need not stay taken for `hold_at_least`.
+    pub(crate) fn disuse(&self) {
+        self.unused.store(true, Ordering::SeqCst);
+    }
+
     /// Ends belief, and says what the store is to be told. What is lost is not released, but a force
     /// release is acknowledged.
     fn begin_end(self: &Arc<Self>) -> Result<End> {
@@ -238,24 +250,37 @@ impl<P: Port> Lease<P> {
             let refused = "acquired before a fork; only the process that acquired it can release it";
             return Err(self.error(Error::misconfigured(refused)));
         }
-        let lost = match self.stop() {
-            ENDED => Some(Cause::Released),
-            lost @ LOST.. => Some(CAUSES[usize::from(lost - LOST)]),
-            _ => self.is_over().then_some(Cause::Expired),
+        let (lost, held) = match self.stop() {
+            Ok(held) if self.is_over() => {
+                // Nobody has noticed it before.
+                self.tell(Event::Lost { fence: self.fence, held, cause: Cause::Expired });
+                (Some(Cause::Expired), held)
+            }
+            Ok(held) => (None, held),
+            Err(lost @ LOST..) => (Some(CAUSES[usize::from(lost - LOST)]), self.held()),
+            Err(_) => (Some(Cause::Released), self.held()),
         };
         match lost {
             Some(Cause::Released) => Err(self.error(Error::lost(Cause::Released))),
-            lost => Ok(End { lost, keep: self.keep() }),
+            lost => Ok(End { lost, keep: self.keep(), held }),
         }
+    }
+
+    /// Ends belief of a process that was told to stop, and says what the store is to be told.
+    fn begin_giving_up(&self) -> End {
+        let end = End { lost: Some(Cause::Released), keep: self.keep(), held: self.held() };
+        self.lose(Cause::Released);
+        end
     }
 
     /// What the store's answer to a release means for the holder.
     fn finish_end(self: &Arc<Self>, end: End, answer: Result<()>) -> Result<()> {
+        let answer = self.answered(&end, answer);
         self.site().notify(self.claim.key());
         match (end.lost, answer) {
             (Some(cause), _) => Err(self.error(Error::lost(cause))),
             (None, Err(error)) if error.is_unavailable() => {
-                P::release_later(self.clone(), end.keep);
+                P::release_later(self.clone(), end);
                 Err(self.error(error))
             }
             (None, answer) => answer.map_err(|error| self.error(error)),
@@ -264,16 +289,18 @@ impl<P: Port> Lease<P> {
 
     /// Lets go of it without telling the store, which keeps it until its lease ends.
     pub(crate) fn forget(&self) {
-        self.stop();
+        if let Ok(held) = self.stop() {
+            self.tell(Event::Left { fence: self.fence, held });
+        }
     }
 
-    /// Ends belief, watch and listing; tells what the phase was.
-    fn stop(&self) -> u8 {
+    /// Ends belief, watch and listing. What had ended before tells in which phase it is.
+    fn stop(&self) -> Result<HeldFor, u8> {
         let before = self
             .phase
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |phase| (phase < ENDED).then_some(ENDED));
         self.unlist();
-        before.unwrap_or_else(|phase| phase)
+        before.map(|_| self.over())
     }
 
     fn unlist(&self) {
@@ -376,6 +403,43 @@ impl<P: Port> Lease<P> {
                 }
             },
         }
+        self.tell_renewal(now, answer);
+    }
+
+    /// For how long it has been held.
+    fn held(&self) -> HeldFor {
+        HeldFor::since(self.granted_at, || self.now())
+    }
+
+    /// It is held no longer; called once.
+    fn over(&self) -> HeldFor {
+        let held = self.held();
+        self.hold.over(self.site(), held);
+        held
+    }
+
+    /// Tells what the store said to a release.
+    fn answered(&self, end: &End, answer: Result<()>) -> Result<()> {
+        let (fence, held) = (self.fence, end.held);
+        self.tell(Event::Release { fence, held, answer: &answer });
+        if let (None, Err(error)) = (end.lost, &answer)
+            && let Some(cause) = error.cause()
+        {
+            self.tell(Event::Lost { fence, held, cause });
+        }
+        answer
+    }
+
+    /// Tells what the store said to a renewal.
+    fn tell_renewal(&self, now: Moment, answer: &Result<()>) {
+        if IS_TOLD {
+            let remaining = self.deadline().map(|deadline| deadline.since(now));
+            self.tell(Event::Renewal { fence: self.fence, remaining, answer });
+        }
+    }
+
+    fn tell(&self, event: Event<'_>) {
+        observe::tell(self.site(), &self.claim, event);
     }
 
     fn is_over(&self) -> bool {
@@ -384,7 +448,7 @@ impl<P: Port> Lease<P> {
 
     /// What is left of the time for which the name is to stay taken.
     fn keep(&self) -> Option<Duration> {
-        let least = self.claim.target().hold_at_least?;
+        let least = self.claim.target().hold_at_least.filter(|_| !self.unused.load(Ordering::SeqCst))?;
         let left = least.saturating_sub(self.now().since(self.granted_at?));
         (!left.is_zero()).then_some(left)
     }
@@ -430,9 +494,10 @@ struct Exchange {
 
 /// How a lease ends.
 #[derive(Clone, Copy)]
-struct End {
+pub(crate) struct End {
     /// Why it had ended before.
     lost: Option<Cause>,
     /// For how long the name is to stay taken.
     keep: Option<Duration>,
+    held: HeldFor,
 }

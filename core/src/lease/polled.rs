@@ -6,12 +6,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::blocking::unanswered;
-use super::{ENDED, Exchange, LATER_PAUSE, Lease, longer};
+use super::{ENDED, End, Exchange, LATER_PAUSE, Lease, longer};
 use crate::aio::{Alarm, AsyncHandle, Task, at_once};
 use crate::port::{Polled, Port};
-use crate::site::HeldHere;
 use crate::turns::Turn;
-use crate::{Cause, Moment, Release, Renewal, Result, Site, Ttl};
+use crate::{Moment, Release, Renewal, Result, Site, Ttl};
 
 impl<B: AsyncHandle> Lease<Polled<B>> {
     /// Sets the remaining life to the lease's own, unless more is left.
@@ -37,7 +36,7 @@ impl<B: AsyncHandle> Lease<Polled<B>> {
     /// Releases it; goes on in the background if the future is dropped.
     pub(crate) async fn end(self: &Arc<Self>) -> Result<()> {
         let end = self.begin_end()?;
-        let leaving = Leaving { lease: self, keep: Some(end.keep) };
+        let leaving = Leaving { lease: self, end: Some(&end) };
         let answer = self.release(end.keep).await;
         leaving.answered();
         self.finish_end(end, answer)
@@ -48,10 +47,10 @@ impl<B: AsyncHandle> Lease<Polled<B>> {
     }
 
     /// Releases it, and tries again while the store does not answer.
-    async fn release_until_answered(self: &Arc<Self>, keep: Option<Duration>) {
+    async fn release_until_answered(self: &Arc<Self>, end: End) {
         let until = self.worth_releasing_until();
         let mut pause = LATER_PAUSE;
-        while self.release(keep).await.is_err_and(|error| error.is_unavailable()) {
+        while self.answered(&end, self.release(end.keep).await).is_err_and(|error| error.is_unavailable()) {
             if self.site().now() >= until {
                 break;
             }
@@ -85,19 +84,19 @@ impl<B: AsyncHandle> Drop for Asking<'_, B> {
 /// A release under way; what is dropped before its end is released in the background.
 struct Leaving<'l, B: AsyncHandle> {
     lease: &'l Arc<Lease<Polled<B>>>,
-    keep: Option<Option<Duration>>,
+    end: Option<&'l End>,
 }
 
 impl<B: AsyncHandle> Leaving<'_, B> {
     fn answered(mut self) {
-        self.keep = None;
+        self.end = None;
     }
 }
 
 impl<B: AsyncHandle> Drop for Leaving<'_, B> {
     fn drop(&mut self) {
-        if let Some(keep) = self.keep {
-            Polled::release_later(self.lease.clone(), keep);
+        if let Some(end) = self.end {
+            Polled::release_later(self.lease.clone(), *end);
         }
     }
 }
@@ -128,28 +127,27 @@ impl<B: AsyncHandle> Port for Polled<B> {
             drop(lease.finish_end(end, answer));
             return;
         }
-        Self::release_later(lease, end.keep);
+        Self::release_later(lease, end);
     }
 
-    fn release_later(lease: Arc<Lease<Self>>, keep: Option<Duration>) {
+    fn release_later(lease: Arc<Lease<Self>>, end: End) {
         let backend = lease.port.0.clone();
-        backend.spawn(Box::pin(async move { lease.release_until_answered(keep).await }));
+        backend.spawn(Box::pin(async move { lease.release_until_answered(end).await }));
     }
 
     fn give_up(lease: Arc<Lease<Self>>) -> Result<()> {
-        let keep = lease.keep();
-        lease.lose(Cause::Released);
-        Self::release_later(lease, keep);
+        let end = lease.begin_giving_up();
+        Self::release_later(lease, end);
         Ok(())
     }
 
     fn give_up_polled(lease: Arc<Lease<Self>>) -> Task<Result<()>> {
         Box::pin(async move {
-            let keep = lease.keep();
-            lease.lose(Cause::Released);
-            let leaving = Leaving { lease: &lease, keep: Some(keep) };
-            let answer = lease.release(keep).await;
+            let end = lease.begin_giving_up();
+            let leaving = Leaving { lease: &lease, end: Some(&end) };
+            let answer = lease.release(end.keep).await;
             leaving.answered();
+            let answer = lease.answered(&end, answer);
             lease.site().notify(lease.claim.key());
             answer.map_err(|error| lease.error(error))
         })

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use super::{CAUSES, ENDED, LOST, Lease};
 use crate::aio::Task;
 use crate::engine::{Due, Watched};
+use crate::observe::Event;
 use crate::port::Port;
 use crate::site::HeldHere;
 use crate::{Cause, Mode, Moment, Owner, Result, Site, callbacks};
@@ -43,17 +44,11 @@ impl<P: Port> HeldHere for Lease<P> {
         let tasks = std::mem::take(&mut watch.tasks);
         self.lost.notify_all();
         drop(watch);
+        let held = self.over();
         tasks.into_iter().for_each(|(_, task)| task.wake());
         self.unlist();
         self.site().notify(self.claim.key());
-        #[cfg(feature = "tracing")]
-        tracing::warn!(
-            store = self.site().label(),
-            lock = self.claim.name(),
-            fence = self.fence.get(),
-            ?cause,
-            "lock lost"
-        );
+        self.tell(Event::Lost { fence: self.fence, held, cause });
         callbacks::call(callbacks, cause);
     }
 

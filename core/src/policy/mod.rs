@@ -3,10 +3,12 @@
 
 mod acquire;
 mod budget;
+mod course;
 mod renew;
 
 pub(crate) use acquire::{Acquire, Step};
 pub(crate) use budget::Budget;
+pub(crate) use course::{Course, Next, Then, Waits};
 pub(crate) use renew::{first_renewal, retry_renewal};
 
 use std::time::Duration;
