@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::panic::Location;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
 
 use tenure_core::{
     Claim, Delivery, Denied, Fence, Granted, Lease, Moment, Owner, Site, Term, wall_coarse, wall_micros,
 };
+
+use crate::sync::{Mutex, MutexGuard};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -4,8 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::aio::Task;
@@ -13,6 +12,8 @@ use crate::any::AnyGrant;
 use crate::engine::{Engine, Lane};
 use crate::line::Line;
 use crate::policy::Budget;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, process_wide};
 use crate::testing::Clock;
 use crate::time::Time;
 use crate::waiter::Waiter;
@@ -94,7 +95,7 @@ impl Site {
     }
 
     fn with(label: Box<str>, settings: Settings, direct: bool, time: Time) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        process_wide! { static NEXT: AtomicU64 = AtomicU64::new(1); }
         let site = Self(Arc::new(Inner {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             label,
@@ -323,7 +324,7 @@ pub(crate) fn held_everywhere() -> Vec<Arc<dyn HeldHere>> {
 }
 
 fn all_sites() -> MutexGuard<'static, Vec<Weak<Inner>>> {
-    static SITES: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
+    process_wide! { static SITES: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new()); }
     lock(&SITES)
 }
 

@@ -1,10 +1,10 @@
 //! The time that a store lives in: the host's, or one that a test moves.
 
-use std::thread;
 use std::time::Duration;
 
 use crate::Moment;
 use crate::engine::{Engine, Lane};
+use crate::sync::thread;
 use crate::testing::Clock;
 
 #[derive(Clone)]

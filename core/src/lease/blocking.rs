@@ -2,13 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{ENDED, LATER_PAUSE, Lease, longer};
 use crate::aio::{Answer, Task};
 use crate::port::{Blocking, Port};
 use crate::site::HeldHere;
+use crate::sync::atomic::Ordering;
 use crate::{Cause, Error, Handle, Kind, Moment, Release, Renewal, Result, Site, Ttl};
 
 impl<B: Handle> Lease<Blocking<B>> {

@@ -6,8 +6,7 @@ mod loss;
 mod polled;
 mod roles;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -15,6 +14,8 @@ use crate::engine::Key;
 use crate::policy::{Jitter, first_renewal, retry_renewal};
 use crate::port::Port;
 use crate::site::HeldHere;
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::turns::Turns;
 use crate::{
     Cause, Claim, Error, Fence, Granted, Lease as Lifetime, Moment, Result, Site, Status, Term, Ttl,

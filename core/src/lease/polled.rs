@@ -2,7 +2,6 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::blocking::unanswered;
@@ -10,6 +9,7 @@ use super::{ENDED, Exchange, LATER_PAUSE, Lease, longer};
 use crate::aio::{Alarm, AsyncHandle, Task, at_once};
 use crate::port::{Polled, Port};
 use crate::site::HeldHere;
+use crate::sync::atomic::Ordering;
 use crate::turns::Turn;
 use crate::{Cause, Moment, Release, Renewal, Result, Site, Ttl};
 

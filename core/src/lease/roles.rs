@@ -4,13 +4,13 @@
 use std::any::Any;
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::{CAUSES, ENDED, LOST, Lease};
 use crate::aio::Task;
 use crate::engine::{Due, Watched};
 use crate::port::Port;
 use crate::site::HeldHere;
+use crate::sync::atomic::Ordering;
 use crate::{Cause, Mode, Moment, Owner, Result, Site, callbacks};
 
 impl<P: Port> HeldHere for Lease<P> {

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use crate::Moment;
 use crate::engine::Engine;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::thread;
 use crate::waiter::with_thread_waker;
 
 /// A clock that stands still until a test moves it. Leases, renewals and waits of the stores that
