@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::time;
 use super::token::Token;
+pub use shuttle::thread::JoinHandle;
 
 /// A thread that can be woken.
 #[expect(missing_debug_implementations, reason = "only for models")]
@@ -15,11 +16,12 @@ pub struct Thread(Arc<Token>);
 
 shuttle::thread_local! {
     static TOKEN: Arc<Token> = Arc::new(Token::new());
-    static IN_BACKGROUND: Cell<bool> = Cell::new(false);
+    /// Whether it is counted while it is at work.
+    static COUNTED: Cell<bool> = Cell::new(false);
 }
 
 shuttle::lazy_static! {
-    /// How many threads in the background are at work.
+    /// How many threads are at work, the model's first one aside.
     static ref AT_WORK: AtomicUsize = AtomicUsize::new(0);
 }
 
@@ -72,31 +74,42 @@ impl Builder {
         // A task, unlike a thread, may be left behind.
         drop(shuttle::future::spawn(async move {
             shuttle::current::set_name_for_task(shuttle::current::me(), self.0);
-            IN_BACKGROUND.with(|background| background.set(true));
-            work();
-            AT_WORK.fetch_sub(1, Ordering::SeqCst);
+            counted(work);
         }));
         Ok(())
     }
 }
 
-/// Waits until nobody in the background is at work any more.
+/// Starts a thread of the model, for whose end its schedule waits.
+pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    AT_WORK.fetch_add(1, Ordering::SeqCst);
+    shuttle::thread::spawn(|| counted(work))
+}
+
+fn counted<T>(work: impl FnOnce() -> T) -> T {
+    COUNTED.with(|counted| counted.set(true));
+    let done = work();
+    AT_WORK.fetch_sub(1, Ordering::SeqCst);
+    done
+}
+
+/// For the model's first thread: waits until all others sleep or have ended.
 pub fn settle() {
     while AT_WORK.load(Ordering::SeqCst) > 0 {
         shuttle::thread::yield_now();
     }
 }
 
-/// This thread goes to sleep; true if it belongs to the background.
+/// This thread goes to sleep; true if it is counted while it is at work.
 pub(super) fn rests() -> bool {
-    let background = IN_BACKGROUND.with(Cell::get);
-    if background {
+    let counted = COUNTED.with(Cell::get);
+    if counted {
         AT_WORK.fetch_sub(1, Ordering::SeqCst);
     }
-    background
+    counted
 }
 
-/// A thread of the background is woken.
+/// A thread that is counted is woken.
 pub(super) fn stirs() {
     AT_WORK.fetch_add(1, Ordering::SeqCst);
 }

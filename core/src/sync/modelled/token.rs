@@ -16,7 +16,7 @@ pub(super) struct Token {
 
 struct Sleeper {
     waker: Waker,
-    background: bool,
+    counted: bool,
 }
 
 impl Token {
@@ -30,7 +30,7 @@ impl Token {
                 return Poll::Ready(());
             }
             self.sleeper()
-                .get_or_insert_with(|| Sleeper { waker: cx.waker().clone(), background: thread::rests() });
+                .get_or_insert_with(|| Sleeper { waker: cx.waker().clone(), counted: thread::rests() });
             Poll::Pending
         }));
     }
@@ -38,8 +38,8 @@ impl Token {
     pub(super) fn wake(&self) {
         self.woken.store(true, Ordering::SeqCst);
         let sleeper = self.sleeper().take();
-        if let Some(Sleeper { waker, background }) = sleeper {
-            if background {
+        if let Some(Sleeper { waker, counted }) = sleeper {
+            if counted {
                 thread::stirs();
             }
             waker.wake();
