@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
 use std::sync::{Arc, PoisonError, Weak};
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::aio::Task;
 use crate::any::AnyGrant;
-use crate::engine::{Engine, Lane};
+use crate::engine::{Engine, Key, Lane};
 use crate::line::Line;
 use crate::policy::Budget;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -216,6 +217,11 @@ impl Site {
     #[inline]
     pub(crate) fn engine(&self) -> &Engine {
         self.0.time.engine()
+    }
+
+    /// Wakes a task at a moment.
+    pub(crate) fn wake_at(&self, moment: Moment, task: &Waker) -> Key {
+        self.0.time.wake_at(moment, task)
     }
 
     /// Puts this thread to sleep until a moment, or until it is unparked.

@@ -4,4 +4,8 @@ mod explore;
 #[cfg(all(test, tenure_shuttle))]
 mod queue;
 #[cfg(all(test, tenure_shuttle))]
+mod store;
+#[cfg(all(test, tenure_shuttle))]
 mod take_part;
+#[cfg(all(test, tenure_shuttle))]
+mod waiting;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread::yield_now;
 use tenure_core::aio::{self, AsyncHandle, block_on};
-use tenure_core::{Handle, Held, Lock};
+use tenure_core::{Error, Handle, Held, Lock, Result};
 
 /// A number below `limit`, drawn by the schedule.
 pub(crate) fn draw(limit: usize) -> usize {
@@ -51,9 +51,9 @@ pub(crate) fn take_part<S: Handle + AsyncHandle>(store: &S, name: &str, room: &R
     let limit = Duration::from_millis(1 + draw(20) as u64);
     match draw(6) {
         0 => end(Lock::new(store, name).try_acquire(), room),
-        1 => end(Ok(Lock::new(store, name).acquire().unwrap()), room),
+        1 => end(Lock::new(store, name).acquire(), room),
         2 => end(Lock::new(store, name).acquire_for(limit), room),
-        3 => end_polled(Ok(block_on(aio::Lock::new(store, name).acquire()).unwrap()), room),
+        3 => end_polled(block_on(aio::Lock::new(store, name).acquire()), room),
         4 => end_polled(block_on(aio::Lock::new(store, name).acquire_for(limit)), room),
         _ => {
             if let Some(held) = poll_times(draw(12), aio::Lock::new(store, name).acquire()) {
@@ -63,27 +63,27 @@ pub(crate) fn take_part<S: Handle + AsyncHandle>(store: &S, name: &str, room: &R
     }
 }
 
-fn end<S: Handle>(held: tenure_core::Result<Lock<S, Held>>, room: &Room) {
-    let Ok(held) = held.map_err(|error| assert!(error.is_contended() || error.is_timed_out(), "{error}"))
-    else {
-        return;
-    };
+/// What a lock may answer where nothing is lost: it is held, not in time, or the store did not answer.
+fn allowed<T>(answer: Result<T>) -> Option<T> {
+    let fine = |error: &Error| error.is_contended() || error.is_timed_out() || error.is_unavailable();
+    answer.inspect_err(|error| assert!(fine(error), "{error}")).ok()
+}
+
+fn end<S: Handle>(held: Result<Lock<S, Held>>, room: &Room) {
+    let Some(held) = allowed(held) else { return };
     room.visit(held.fence().get());
     match draw(2) {
         0 => drop(held),
-        _ => held.release().unwrap(),
+        _ => drop(allowed(held.release())),
     }
 }
 
-fn end_polled<S: AsyncHandle>(held: tenure_core::Result<aio::Lock<S, Held>>, room: &Room) {
-    let Ok(held) = held.map_err(|error| assert!(error.is_contended() || error.is_timed_out(), "{error}"))
-    else {
-        return;
-    };
+fn end_polled<S: AsyncHandle>(held: Result<aio::Lock<S, Held>>, room: &Room) {
+    let Some(held) = allowed(held) else { return };
     room.visit(held.fence().get());
     match draw(3) {
         0 => drop(held),
-        1 => block_on(held.release()).unwrap(),
+        1 => drop(allowed(block_on(held.release()))),
         _ => drop(poll_times(draw(5), held.release())),
     }
 }
