@@ -58,7 +58,8 @@ pub(crate) trait HeldHere: Send + Sync {
     fn place(&self) -> &'static Location<'static>;
     fn is_exclusive(&self) -> bool;
     fn is_believed(&self) -> bool;
-    fn lose(&self, cause: Cause);
+    /// Ends belief; false if it had ended before.
+    fn lose(&self, cause: Cause) -> bool;
     fn give_up(self: Arc<Self>) -> crate::Result<()>;
     fn give_up_polled(self: Arc<Self>) -> Task<crate::Result<()>>;
 }

@@ -2,7 +2,11 @@
 #[cfg(all(test, tenure_shuttle))]
 mod explore;
 #[cfg(all(test, tenure_shuttle))]
+mod loss;
+#[cfg(all(test, tenure_shuttle))]
 mod queue;
+#[cfg(all(test, tenure_shuttle))]
+mod renewal;
 #[cfg(all(test, tenure_shuttle))]
 mod store;
 #[cfg(all(test, tenure_shuttle))]

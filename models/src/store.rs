@@ -140,6 +140,19 @@ impl Store {
         self.names().entry(key(name)).or_default().holder = None;
     }
 
+    /// Tells the holder that it lost a name.
+    pub(crate) fn revoke(&self, name: &str, cause: Cause) {
+        let holder = self.names().entry(key(name)).or_default().holder.take();
+        if let Some((owner, _)) = holder {
+            self.site.revoke(&key(name), owner, cause);
+        }
+    }
+
+    /// Until when a name is held if nobody renews it.
+    pub(crate) fn kept_until(&self, name: &str) -> Option<Moment> {
+        self.names().get(&key(name)).and_then(|entry| entry.holder).map(|(_, until)| until)
+    }
+
     pub(crate) fn is_held(&self, name: &str) -> bool {
         let now = self.site.now();
         self.names().get(&key(name)).and_then(|entry| entry.holder).is_some_and(|(_, until)| until > now)

@@ -64,7 +64,7 @@ pub(crate) fn take_part<S: Handle + AsyncHandle>(store: &S, name: &str, room: &R
 }
 
 /// What a lock may answer where nothing is lost: it is held, not in time, or the store did not answer.
-fn allowed<T>(answer: Result<T>) -> Option<T> {
+pub(crate) fn allowed<T>(answer: Result<T>) -> Option<T> {
     let fine = |error: &Error| error.is_contended() || error.is_timed_out() || error.is_unavailable();
     answer.inspect_err(|error| assert!(fine(error), "{error}")).ok()
 }

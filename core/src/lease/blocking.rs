@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ENDED, LATER_PAUSE, Lease, longer};
+use super::{LATER_PAUSE, Lease, longer};
 use crate::aio::{Answer, Task};
 use crate::port::{Blocking, Port};
 use crate::site::HeldHere;
@@ -60,14 +60,13 @@ impl<B: Handle> Port for Blocking<B> {
         // A lease whose lifetime is being changed by its holder right now needs no second request.
         let live: Vec<_> = leases
             .iter()
-            .filter_map(|lease| match lease.exchange.try_take() {
-                Some(turn) => Some((lease, turn)),
-                None => {
+            .filter_map(|lease| {
+                let turn = lease.exchange.try_take().filter(|_| lease.is_to_be_renewed());
+                if turn.is_none() {
                     lease.renewing.store(false, Ordering::SeqCst);
-                    None
                 }
+                Some((lease, turn?))
             })
-            .filter(|(lease, _)| lease.phase.load(Ordering::SeqCst) < ENDED)
             .collect();
         let sent = backend.site().now();
         let due: Vec<_> = live
@@ -105,7 +104,9 @@ impl<B: Handle> Port for Blocking<B> {
 
     fn give_up(lease: Arc<Lease<Self>>) -> Result<()> {
         let keep = lease.keep();
-        lease.lose(Cause::Released);
+        if !lease.lose(Cause::Released) {
+            return Ok(());
+        }
         let answer = lease.release(keep);
         lease.site().notify(lease.claim.key());
         answer.map_err(|error| lease.error(error))

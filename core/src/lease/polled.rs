@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::blocking::unanswered;
-use super::{ENDED, Exchange, LATER_PAUSE, Lease, longer};
+use super::{Exchange, LATER_PAUSE, Lease, longer};
 use crate::aio::{Alarm, AsyncHandle, Task, at_once};
 use crate::port::{Polled, Port};
 use crate::site::HeldHere;
@@ -138,15 +138,18 @@ impl<B: AsyncHandle> Port for Polled<B> {
 
     fn give_up(lease: Arc<Lease<Self>>) -> Result<()> {
         let keep = lease.keep();
-        lease.lose(Cause::Released);
-        Self::release_later(lease, keep);
+        if lease.lose(Cause::Released) {
+            Self::release_later(lease, keep);
+        }
         Ok(())
     }
 
     fn give_up_polled(lease: Arc<Lease<Self>>) -> Task<Result<()>> {
         Box::pin(async move {
             let keep = lease.keep();
-            lease.lose(Cause::Released);
+            if !lease.lose(Cause::Released) {
+                return Ok(());
+            }
             let leaving = Leaving { lease: &lease, keep: Some(keep) };
             let answer = lease.release(keep).await;
             leaving.answered();
@@ -165,7 +168,7 @@ impl<B: AsyncHandle> Renewing<B> {
         // A lease whose lifetime is being changed by its holder right now needs no second request.
         let live: Vec<(&Arc<Lease<_>>, Turn<'_>)> = turns
             .filter_map(|(lease, turn)| Some((lease, turn?)))
-            .filter(|(lease, _)| lease.phase.load(Ordering::SeqCst) < ENDED)
+            .filter(|(lease, _)| lease.is_to_be_renewed())
             .collect();
         let sent = backend.site().now();
         let due: Vec<_> = live

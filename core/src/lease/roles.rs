@@ -30,14 +30,14 @@ impl<P: Port> HeldHere for Lease<P> {
         self.phase.load(Ordering::SeqCst) < ENDED && !self.is_over()
     }
 
-    fn lose(&self, cause: Cause) {
+    fn lose(&self, cause: Cause) -> bool {
         let phase = LOST + CAUSES.iter().position(|known| *known == cause).map_or(0, |index| index as u8);
         let mut watch = self.watch();
         let lost = self
             .phase
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |before| (before < ENDED).then_some(phase));
         if lost.is_err() {
-            return;
+            return false;
         }
         let callbacks = std::mem::take(&mut watch.callbacks);
         let tasks = std::mem::take(&mut watch.tasks);
@@ -55,6 +55,7 @@ impl<P: Port> HeldHere for Lease<P> {
             "lock lost"
         );
         callbacks::call(callbacks, cause);
+        true
     }
 
     fn give_up(self: Arc<Self>) -> Result<()> {
