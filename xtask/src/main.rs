@@ -13,6 +13,8 @@ const PACKAGES: &[&str] = &["util-linux", "procps", "bsdutils"];
 const USAGE: &str = "\
 cargo xtask test [ARGS..]    install what the tests need (Debian), then run them all
 cargo xtask outside          build and run a crate that uses tenure from outside of the workspace
+cargo xtask models [MODEL]   try out how threads and time get in each other's way, for two seconds a model;
+                             --seconds N or --iterations N for more, --schedule S to repeat a failure
 cargo xtask bench [ARGS..]   print ratios against raw primitives, measured in one run
 cargo xtask deny             check licences and sources (needs cargo-deny)
 ";
@@ -24,8 +26,12 @@ fn main() -> ExitCode {
         None => ("help", &[][..]),
     };
     let done = match task {
-        "test" => install(PACKAGES).and_then(|()| outside()).and_then(|()| test(rest)),
+        "test" => install(PACKAGES)
+            .and_then(|()| outside())
+            .and_then(|()| test(rest))
+            .and_then(|()| models(&[])),
         "outside" => outside(),
+        "models" => models(rest),
         "bench" => run(cargo().args(["bench", "--package", "tenure"]).args(rest)),
         "deny" => run(cargo().args(["deny", "check", "bans", "licenses", "sources"])),
         "help" | "--help" | "-h" => {
@@ -49,6 +55,25 @@ fn test(args: &[String]) -> Result<(), String> {
     // Here nothing may be skipped for want of a server.
     tests.env("CONFORMANCE_REQUIRE", env::var("CONFORMANCE_REQUIRE").unwrap_or_else(|_| "all".into()));
     run(&mut tests)
+}
+
+/// Runs the models, which need a build of their own.
+fn models(args: &[String]) -> Result<(), String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace around xtask")?;
+    let mut models = cargo();
+    models.args(["test", "--profile", "models", "--package", "tenure-models", "--test", "models", "--locked", "--"]);
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.strip_prefix("--") {
+            Some(option @ ("seconds" | "iterations" | "schedule")) => {
+                let value = args.next().ok_or_else(|| format!("{arg} needs a value\n{USAGE}"))?;
+                models.env(format!("TENURE_MODELS_{}", option.to_uppercase()), value);
+            }
+            _ => drop(models.arg(arg)),
+        }
+    }
+    let flags = env::var("RUSTFLAGS").unwrap_or_default() + " --cfg tenure_shuttle";
+    run(models.env("RUSTFLAGS", flags.trim()).env("CARGO_TARGET_DIR", root.join("target/models")))
 }
 
 /// Builds a crate as a user has it: outside of the workspace, with default features.

@@ -14,8 +14,8 @@ pub use shuttle::thread_local;
 
 pub use condvar::{Condvar, Mutex, MutexGuard};
 pub use thread::settle;
-pub(crate) use time::nanos;
 pub use time::advance;
+pub(crate) use time::nanos;
 
 use shuttle::rand::Rng;
 

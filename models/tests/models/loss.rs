@@ -56,8 +56,8 @@ fn a_loss_is_told_to_all_threads_and_callbacks_once() {
                 let (held, told) = (held.clone(), told.clone());
                 thread::spawn(move || {
                     held.on_lost(move |_| {
- told.fetch_add(1, SeqCst);
- });
+                        told.fetch_add(1, SeqCst);
+                    });
                     held.lost()
                 })
             })
@@ -111,8 +111,8 @@ fn a_release_tells_of_a_loss_or_comes_before_it() {
         held.on_lost({
             let told = told.clone();
             move |_| {
- told.fetch_add(1, SeqCst);
- }
+                told.fetch_add(1, SeqCst);
+            }
         });
         let loser = thread::spawn({
             let store = store.clone();
@@ -131,7 +131,9 @@ fn a_release_tells_of_a_loss_or_comes_before_it() {
         let told = told.load(SeqCst);
         match answer {
             Ok(()) => assert_eq!(told, 0, "told of a loss after its release"),
-            Err(error) => assert!(error.is_lost() && told <= 1 && told_by_then <= told, "{error}, told {told}"),
+            Err(error) => {
+                assert!(error.is_lost() && told <= 1 && told_by_then <= told, "{error}, told {told}")
+            }
         }
         store.nothing_is_left("a");
     });
@@ -170,7 +172,8 @@ fn every_lease_ends_at_its_deadline_and_not_before() {
             .map(|times| {
                 let store = store.clone();
                 thread::spawn(move || {
-                    let Ok(held) = Lock::new(&store, "abc".split_at(times).0).ttl(TTL * times as u32).acquire()
+                    let Ok(held) =
+                        Lock::new(&store, "abc".split_at(times).0).ttl(TTL * times as u32).acquire()
                     else {
                         return;
                     };

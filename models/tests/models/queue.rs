@@ -147,6 +147,28 @@ fn a_lease_that_runs_out_frees_the_lock_for_all_who_queue() {
 }
 
 #[test]
+fn a_lease_that_is_shortened_frees_the_lock_for_who_queues_meanwhile() {
+    let (long, short) = (Duration::from_secs(60), Duration::from_millis(20));
+    explore(move || {
+        let store = LocMem::for_this_process_only();
+        let held = Lock::new(&store, "a").ttl(long).acquire().unwrap();
+        let waiter = thread::spawn({
+            let store = store.clone();
+            move || drop(Lock::new(&store, "a").acquire().unwrap())
+        });
+        held.renew_for(short).unwrap();
+        settle();
+        advance(short);
+        // The waiter asks a little after the end.
+        settle();
+        advance(short);
+        waiter.join().unwrap();
+        assert!(held.release().is_err_and(|error| error.is_lost()));
+        nothing_is_left(&store);
+    });
+}
+
+#[test]
 fn a_name_that_is_kept_closed_opens_for_those_who_queue() {
     let least = Duration::from_millis(20);
     explore(move || {
@@ -185,6 +207,25 @@ fn two_handles_of_one_store_queue_together() {
         room.visit(Lock::new(&store, "a").acquire().unwrap().fence().get());
         advance(Duration::from_millis(30));
         threads.into_iter().for_each(|thread| thread.join().unwrap());
+        nothing_is_left(&store);
+    });
+}
+
+#[test]
+fn a_broken_lock_is_told_to_those_who_wait_for_its_loss() {
+    explore(|| {
+        let store = LocMem::for_this_process_only();
+        let breaking = if draw(2) == 0 { Breaking::Now } else { Breaking::Safe };
+        let name = Name::new("a").unwrap();
+        let broken = if draw(2) == 0 {
+            let held = Lock::new(&store, "a").acquire().unwrap();
+            thread::spawn(move || held.lost())
+        } else {
+            let held = block_on(aio::Lock::new(&store, "a").acquire()).unwrap();
+            thread::spawn(move || block_on(held.lost()))
+        };
+        store.force_release(&name, breaking, "a model").unwrap();
+        assert_eq!(broken.join().unwrap(), Cause::Forced);
         nothing_is_left(&store);
     });
 }

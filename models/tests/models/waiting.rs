@@ -8,11 +8,11 @@ use shuttle::thread::yield_now;
 use tenure_core::aio::{self, block_on};
 use tenure_core::sync::{advance, settle, thread};
 use tenure_core::testing::Clock;
-use tenure_core::{Backend, Lock};
+use tenure_core::{Backend, Cause, Lock};
 
 use crate::explore::explore;
 use crate::store::{LEASE, Store};
-use crate::take_part::{Room, draw, poll_times, take_part};
+use crate::take_part::{Room, allowed, draw, poll_times, take_part};
 
 #[test]
 fn no_wake_up_is_lost_while_time_stands_still() {
@@ -73,6 +73,38 @@ fn nor_where_the_store_queues_its_waiters_and_hands_the_lock_on() {
 #[test]
 fn nor_where_the_news_of_that_cross_with_attempts() {
     explore(|| come_and_go(&Store::queueing_afar()));
+}
+
+/// Holders that sit on a lock until they lose it, or forget it, and those behind them.
+fn expire(store: &Store) {
+    let ttl = Duration::from_millis(20);
+    let threads: Vec<_> = [store.clone(), store.clone(), store.elsewhere()]
+        .map(|store| {
+            thread::spawn(move || {
+                let lock = Lock::new(&store, "a").ttl(ttl).release_on_drop(draw(2) == 0);
+                let Some(held) = allowed(lock.acquire()) else { return };
+                if draw(2) == 0 {
+                    assert_eq!(held.lost(), Cause::Expired);
+                }
+            })
+        })
+        .into();
+    for _ in 0..4 {
+        settle();
+        advance(ttl + Duration::from_millis(5));
+    }
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    store.nothing_is_left("a");
+}
+
+#[test]
+fn a_lease_that_runs_out_frees_the_lock_for_those_behind() {
+    explore(|| expire(&Store::new()));
+}
+
+#[test]
+fn a_lease_that_runs_out_frees_the_lock_for_those_queued_behind() {
+    explore(|| expire(&Store::queueing()));
 }
 
 #[test]

@@ -2,18 +2,15 @@
 //! whoever listens, and on demand nothing is answered.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::task::Poll;
 use std::time::Duration;
 
-use tenure_core::aio::{AsyncBackend, Task, block_on};
 use tenure_core::sync::{Mutex, MutexGuard, settle, thread};
 use tenure_core::testing::Clock;
 use tenure_core::{
-    Attempt, Backend, Cause, Claim, Delivery, Denied, Error, Fence, Granted, Lease, Moment, Owner, Release, Renewal,
-    Result, Settings, Site, Watch,
+    Attempt, Cause, Claim, Delivery, Denied, Error, Fence, Granted, Lease, Moment, Owner, Renewal, Result,
+    Settings, Site, Watch,
 };
 
 use crate::take_part::draw;
@@ -22,7 +19,7 @@ use crate::take_part::draw;
 pub(crate) struct Store {
     shared: Arc<Shared>,
     /// The process that asks.
-    site: Site,
+    pub(crate) site: Site,
 }
 
 struct Shared {
@@ -33,7 +30,6 @@ struct Shared {
     down: AtomicBool,
     /// Everything is carried out, and every other answer gets lost.
     doubtful: AtomicBool,
-    asked: AtomicUsize,
     renewed: AtomicUsize,
 }
 
@@ -104,7 +100,6 @@ impl Store {
             kind,
             down: AtomicBool::new(false),
             doubtful: AtomicBool::new(false),
-            asked: AtomicUsize::new(0),
             renewed: AtomicUsize::new(0),
         });
         Self { shared, site }
@@ -123,11 +118,6 @@ impl Store {
 
     pub(crate) fn set_doubtful(&self, doubtful: bool) {
         self.shared.doubtful.store(doubtful, SeqCst);
-    }
-
-    /// How often it was asked for a lock.
-    pub(crate) fn asked(&self) -> usize {
-        self.shared.asked.load(SeqCst)
     }
 
     /// How many renewals it was asked for.
@@ -170,7 +160,10 @@ impl Store {
             assert_eq!(site.waiting(&key(name)), 0, "somebody still stands in line");
         }
         assert!(!self.is_held(name), "somebody still holds it");
-        assert!(self.names().get(&key(name)).is_none_or(|entry| entry.queue.is_empty()), "somebody is queued");
+        assert!(
+            self.names().get(&key(name)).is_none_or(|entry| entry.queue.is_empty()),
+            "somebody is queued"
+        );
     }
 
     fn names(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
@@ -189,8 +182,7 @@ impl Store {
         answer
     }
 
-    fn acquire(&self, claim: &Claim) -> Result<Attempt<Grant>> {
-        self.shared.asked.fetch_add(1, SeqCst);
+    pub(crate) fn acquire(&self, claim: &Claim) -> Result<Attempt<Grant>> {
         self.answer(claim, |entry, now| {
             if let Some((owner, until)) = entry.holder.filter(|(_, until)| *until > now)
                 && owner != claim.owner()
@@ -203,7 +195,7 @@ impl Store {
         })
     }
 
-    fn extend(&self, due: Renewal<'_, Grant>) -> Result<()> {
+    pub(crate) fn extend(&self, due: Renewal<'_, Grant>) -> Result<()> {
         self.shared.renewed.fetch_add(1, SeqCst);
         self.answer(due.claim(), |entry, now| match &mut entry.holder {
             Some((owner, until)) if *owner == due.claim().owner() && *until > now => {
@@ -214,7 +206,7 @@ impl Store {
         })
     }
 
-    fn end(&self, claim: &Claim) -> Result<()> {
+    pub(crate) fn end(&self, claim: &Claim) -> Result<()> {
         let answer = self.answer(claim, |entry, now| match entry.holder {
             Some((owner, until)) if owner == claim.owner() => {
                 entry.holder = None;
@@ -227,7 +219,7 @@ impl Store {
         answer
     }
 
-    fn take_back(&self, claim: &Claim) {
+    pub(crate) fn take_back(&self, claim: &Claim) {
         let now = self.site.now();
         let mut names = self.names();
         let entry = names.entry(claim.key().into()).or_default();
@@ -248,7 +240,7 @@ impl Store {
         }
     }
 
-    fn promise(&self, claim: &Claim) -> Watch {
+    pub(crate) fn promise(&self, claim: &Claim) -> Watch {
         if self.shared.kind == Kind::Telling {
             return Watch::armed(());
         }
@@ -281,20 +273,6 @@ impl Store {
             }
         }
     }
-
-    /// A request or an answer is under way.
-    async fn way() {
-        let mut polls = draw(2);
-        poll_fn(|cx| {
-            if polls == 0 {
-                return Poll::Ready(());
-            }
-            polls -= 1;
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
-    }
 }
 
 impl Entry {
@@ -312,87 +290,4 @@ impl Entry {
 
 fn key(name: &str) -> String {
     format!("lock:{name}")
-}
-
-impl Backend for Store {
-    type Grant = Grant;
-    type Handle = Self;
-
-    fn handle(&self) -> Self {
-        self.clone()
-    }
-
-    fn site(&self) -> &Site {
-        &self.site
-    }
-
-    fn try_acquire(&self, claim: &Claim) -> Result<Attempt<Grant>> {
-        self.acquire(claim)
-    }
-
-    fn renew(&self, due: Renewal<'_, Grant>) -> Result<()> {
-        self.extend(due)
-    }
-
-    fn release(&self, end: Release<'_, Grant>) -> Result<()> {
-        self.end(end.claim())
-    }
-
-    fn abandon(&self, claim: &Claim) {
-        self.take_back(claim);
-    }
-
-    fn watch(&self, claim: &Claim) -> Result<Watch> {
-        Ok(self.promise(claim))
-    }
-}
-
-impl AsyncBackend for Store {
-    type Grant = Grant;
-    type Handle = Self;
-
-    fn handle(&self) -> Self {
-        self.clone()
-    }
-
-    fn site(&self) -> &Site {
-        &self.site
-    }
-
-    async fn try_acquire(&self, claim: &Claim) -> Result<Attempt<Grant>> {
-        Self::way().await;
-        let answer = self.acquire(claim);
-        Self::way().await;
-        answer
-    }
-
-    async fn renew(&self, due: Renewal<'_, Grant>) -> Result<()> {
-        Self::way().await;
-        let answer = self.extend(due);
-        Self::way().await;
-        answer
-    }
-
-    async fn release(&self, end: Release<'_, Grant>) -> Result<()> {
-        Self::way().await;
-        let answer = self.end(end.claim());
-        Self::way().await;
-        answer
-    }
-
-    fn spawn(&self, task: Task) {
-        thread::Builder::new().name("task".into()).spawn(|| block_on(task)).unwrap();
-    }
-
-    async fn abandon(&self, claim: &Claim) {
-        Self::way().await;
-        self.take_back(claim);
-    }
-
-    async fn watch(&self, claim: &Claim) -> Result<Watch> {
-        Self::way().await;
-        let watch = self.promise(claim);
-        Self::way().await;
-        Ok(watch)
-    }
 }
