@@ -35,6 +35,7 @@ impl Backend for Store {
     }
 
     fn abandon(&self, claim: &Claim) {
+        self.is_given_up(claim);
         self.take_back(claim);
     }
 

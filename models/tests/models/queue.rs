@@ -1,7 +1,7 @@
 //! The queue of a store in local memory: threads and tasks that wait, give up, expire and are broken.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use shuttle::thread::yield_now;
@@ -123,6 +123,8 @@ fn a_lease_that_runs_out_frees_the_lock_for_all_who_queue() {
     let ttl = Duration::from_millis(20);
     explore(move || {
         let store = LocMem::for_this_process_only();
+        // One without an end, of which those who queue learn nothing about the ones after it.
+        let first = Lock::new(&store, "a").acquire().unwrap();
         let waiters: Vec<_> = (0..3)
             .map(|_| {
                 let store = store.clone();
@@ -137,6 +139,7 @@ fn a_lease_that_runs_out_frees_the_lock_for_all_who_queue() {
                 })
             })
             .collect();
+        first.release().unwrap();
         for _ in 0..4 {
             settle();
             advance(ttl + Duration::from_millis(5));
@@ -234,7 +237,8 @@ fn a_broken_lock_is_told_to_those_who_wait_for_its_loss() {
 fn a_broken_lock_is_told_once_and_the_next_one_gets_it() {
     explore(|| {
         let store = LocMem::for_this_process_only();
-        let told = Arc::new(AtomicUsize::new(0));
+        let breaking = if draw(2) == 0 { Breaking::Now } else { Breaking::Safe };
+        let (told, ends) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let held = Lock::new(&store, "a").acquire().unwrap();
         held.on_lost({
             let told = told.clone();
@@ -245,10 +249,11 @@ fn a_broken_lock_is_told_once_and_the_next_one_gets_it() {
         });
         let fence = held.fence();
         let waiter = thread::spawn({
-            let store = store.clone();
+            let (store, ends) = (store.clone(), ends.clone());
             move || {
                 let held = Lock::new(&store, "a").acquire().unwrap();
                 assert!(held.fence() > fence);
+                assert!(breaking == Breaking::Now || ends.load(Ordering::SeqCst), "two hold it");
                 // It may be this one that is broken.
                 if let Err(error) = held.release() {
                     assert_eq!(error.cause(), Some(Cause::Forced), "{error}");
@@ -257,11 +262,9 @@ fn a_broken_lock_is_told_once_and_the_next_one_gets_it() {
         });
         let breaker = thread::spawn({
             let store = store.clone();
-            move || {
-                let breaking = if draw(2) == 0 { Breaking::Now } else { Breaking::Safe };
-                store.force_release(&Name::new("a").unwrap(), breaking, "a model").unwrap();
-            }
+            move || drop(store.force_release(&Name::new("a").unwrap(), breaking, "a model").unwrap())
         });
+        ends.store(true, Ordering::SeqCst);
         let answer = held.release();
         for thread in [waiter, breaker] {
             thread.join().unwrap();

@@ -48,6 +48,8 @@ struct Entry {
     holder: Option<(Owner, Moment)>,
     fence: u64,
     queue: VecDeque<(Claim, Site)>,
+    /// Who was handed the lock last.
+    given: Option<Owner>,
 }
 
 /// What is kept of a grant. It may end anywhere but where its site or its engine is being changed.
@@ -219,6 +221,12 @@ impl Store {
         answer
     }
 
+    /// A thread gives up: it was not handed the lock, or it would use it.
+    pub(crate) fn is_given_up(&self, claim: &Claim) {
+        let given = self.names().entry(claim.key().into()).or_default().given;
+        assert_ne!(given, Some(claim.owner()), "what it was handed got lost");
+    }
+
     pub(crate) fn take_back(&self, claim: &Claim) {
         let now = self.site.now();
         let mut names = self.names();
@@ -262,14 +270,19 @@ impl Store {
             let granted = entry.grant(&claim, &site, now);
             if self.shared.kind == Kind::QueueingAfar {
                 let store = self.clone();
-                let listener = move || {
-                    if site.deliver(claim.key(), claim.owner(), granted) == Delivery::Gone {
-                        store.take_back(&claim);
-                    }
+                let listener = move || match site.deliver(claim.key(), claim.owner(), granted) {
+                    Delivery::Gone => store.take_back(&claim),
+                    _ => store.names().entry(claim.key().into()).or_default().given = Some(claim.owner()),
                 };
                 thread::Builder::new().name("listener".into()).spawn(listener).unwrap();
-            } else if site.deliver(claim.key(), claim.owner(), granted) == Delivery::Gone {
-                entry.holder = None;
+            } else {
+                match site.deliver(claim.key(), claim.owner(), granted) {
+                    Delivery::Gone => entry.holder = None,
+                    delivery => {
+                        assert_eq!(delivery, Delivery::Given, "no attempt can have come in between");
+                        entry.given = Some(claim.owner());
+                    }
+                }
             }
         }
     }
