@@ -66,33 +66,45 @@ impl Drop for Grant {
     }
 }
 
-/// Leases of a second, in the host's time.
-fn site() -> Site {
-    Site::new("model:", Settings::default().with_lease(LEASE).expect("within the limits"))
+/// A process in the host's time.
+fn site(lease: Duration) -> Site {
+    Site::new("model:", settings(lease))
 }
 
+fn settings(lease: Duration) -> Settings {
+    Settings::default().with_lease(lease).expect("a lease within the limits")
+}
+
+/// The leases of most models.
 pub(crate) const LEASE: Duration = Duration::from_secs(1);
+
+/// Longer than any model goes on.
+pub(crate) const LONG: Duration = Duration::from_secs(3600);
 
 impl Store {
     /// A store that tells of each release.
     pub(crate) fn new() -> Self {
-        Self::with(site(), Kind::Telling)
+        Self::with(site(LEASE), Kind::Telling)
+    }
+
+    /// One whose leases outlast the model: what is left behind stays.
+    pub(crate) fn lasting() -> Self {
+        Self::with(site(LONG), Kind::Telling)
     }
 
     /// A store that queues its waiters and hands the lock from one to the next.
     pub(crate) fn queueing() -> Self {
-        Self::with(site(), Kind::Queueing)
+        Self::with(site(LONG), Kind::Queueing)
     }
 
     /// One from which the news of that travel.
     pub(crate) fn queueing_afar() -> Self {
-        Self::with(site(), Kind::QueueingAfar)
+        Self::with(site(LONG), Kind::QueueingAfar)
     }
 
     /// A store that tells of each release, in the time of a test's clock.
     pub(crate) fn on_clock(clock: &Clock) -> Self {
-        let settings = Settings::default().with_lease(LEASE).expect("within the limits");
-        Self::with(Site::on_clock("model:", settings, clock), Kind::Telling)
+        Self::with(Site::on_clock("model:", settings(LEASE), clock), Kind::Telling)
     }
 
     fn with(site: Site, kind: Kind) -> Self {
@@ -109,9 +121,14 @@ impl Store {
 
     /// The same store in another process.
     pub(crate) fn elsewhere(&self) -> Self {
-        let site = site();
+        let site = Site::new("model:", self.site.settings().clone());
         self.shared.processes.lock().unwrap().push(site.clone());
         Self { shared: self.shared.clone(), site }
+    }
+
+    /// How many claims the store has in its queue.
+    pub(crate) fn queued(&self, name: &str) -> usize {
+        self.names().get(&key(name)).map_or(0, |entry| entry.queue.len())
     }
 
     pub(crate) fn set_down(&self, down: bool) {
@@ -162,10 +179,7 @@ impl Store {
             assert_eq!(site.waiting(&key(name)), 0, "somebody still stands in line");
         }
         assert!(!self.is_held(name), "somebody still holds it");
-        assert!(
-            self.names().get(&key(name)).is_none_or(|entry| entry.queue.is_empty()),
-            "somebody is queued"
-        );
+        assert_eq!(self.queued(name), 0, "somebody is queued");
     }
 
     fn names(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {

@@ -11,7 +11,7 @@ use tenure_core::testing::Clock;
 use tenure_core::{Backend, Cause, Lock};
 
 use crate::explore::explore;
-use crate::store::{LEASE, Store};
+use crate::store::{LONG, Store};
 use crate::take_part::{Room, allowed, draw, poll_times, take_part};
 
 #[test]
@@ -71,6 +71,33 @@ fn nor_where_the_store_queues_its_waiters_and_hands_the_lock_on() {
 }
 
 #[test]
+fn a_waiter_that_gives_up_leaves_the_stores_queue_at_once() {
+    explore(|| {
+        let store = Store::queueing();
+        let held = Lock::new(&store, "a").acquire().unwrap();
+        let limit = Duration::from_millis(10);
+        let threads = [0, 1, 2].map(|how| {
+            let store = store.clone();
+            thread::spawn(move || match how {
+                0 => assert!(Lock::new(&store, "a").acquire_for(limit).unwrap_err().is_timed_out()),
+                1 => {
+                    let error = block_on(aio::Lock::new(&store, "a").acquire_for(limit)).unwrap_err();
+                    assert!(error.is_timed_out(), "{error}");
+                }
+                _ => assert!(poll_times(draw(9), aio::Lock::new(&store, "a").acquire()).is_none()),
+            })
+        });
+        settle();
+        advance(limit);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        settle();
+        assert_eq!((store.queued("a"), store.waiting("a")), (0, 0));
+        held.release().unwrap();
+        store.nothing_is_left("a");
+    });
+}
+
+#[test]
 fn nor_where_the_news_of_that_cross_with_attempts() {
     explore(|| come_and_go(&Store::queueing_afar()));
 }
@@ -110,7 +137,7 @@ fn a_lease_that_runs_out_frees_the_lock_for_those_queued_behind() {
 #[test]
 fn what_the_store_did_without_an_answer_is_undone() {
     explore(|| {
-        let store = Store::new();
+        let store = Store::lasting();
         store.set_doubtful(true);
         let room = Arc::new(Room::default());
         let threads: Vec<_> = (0..3)
@@ -137,7 +164,7 @@ fn what_the_store_did_without_an_answer_is_undone() {
 fn all_who_wait_for_a_store_that_went_down_give_up_with_the_first_and_leave_nothing() {
     explore(|| {
         let store = Store::new();
-        let held = Lock::new(&store, "a").ttl(LEASE * 60).acquire().unwrap();
+        let held = Lock::new(&store, "a").ttl(LONG).acquire().unwrap();
         let threads: Vec<_> = (0..3)
             .map(|number| {
                 let store = store.clone();
@@ -156,8 +183,8 @@ fn all_who_wait_for_a_store_that_went_down_give_up_with_the_first_and_leave_noth
         }
         store.set_down(true);
         Backend::site(&store).notify_all();
-        // The default patience is 5 s.
-        for _ in 0..12 {
+        // The default patience is 5 s. The others are to have none of their own.
+        for _ in 0..8 {
             settle();
             advance(Duration::from_secs(1));
         }
@@ -193,7 +220,7 @@ fn a_waiter_in_a_tests_time_is_woken_when_its_moment_has_come() {
     explore(|| {
         let clock = Clock::new();
         let store = Store::on_clock(&clock);
-        let held = Lock::new(&store, "a").ttl(LEASE * 60).acquire().unwrap();
+        let held = Lock::new(&store, "a").ttl(LONG).acquire().unwrap();
         let threads: Vec<_> = (0..2)
             .map(|number| {
                 let store = store.clone();
