@@ -3,11 +3,11 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::observe::Tally;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::{Error, Fence, IntoName, Moment, Owner, Result, Site, Ttl};
 
 /// One acquisition, from its first attempt to its release.

@@ -52,6 +52,10 @@ mod settings;
 mod site;
 mod state;
 mod status;
+#[cfg(not(tenure_shuttle))]
+mod sync;
+#[cfg(tenure_shuttle)]
+pub mod sync;
 pub mod testing;
 mod time;
 mod ttl;

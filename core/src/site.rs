@@ -4,15 +4,17 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::aio::Task;
 use crate::any::AnyGrant;
-use crate::engine::{Engine, Lane};
+use crate::engine::{Engine, Key, Lane};
 use crate::line::Line;
 use crate::policy::Budget;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, process_wide};
 use crate::testing::Clock;
 use crate::time::Time;
 use crate::waiter::Waiter;
@@ -56,7 +58,8 @@ pub(crate) trait HeldHere: Send + Sync {
     fn place(&self) -> &'static Location<'static>;
     fn is_exclusive(&self) -> bool;
     fn is_believed(&self) -> bool;
-    fn lose(&self, cause: Cause);
+    /// Ends belief; false if it had ended before.
+    fn lose(&self, cause: Cause) -> bool;
     fn give_up(self: Arc<Self>) -> crate::Result<()>;
     fn give_up_polled(self: Arc<Self>) -> Task<crate::Result<()>>;
 }
@@ -94,7 +97,7 @@ impl Site {
     }
 
     fn with(label: Box<str>, settings: Settings, direct: bool, time: Time) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        process_wide! { static NEXT: AtomicU64 = AtomicU64::new(1); }
         observe::opened();
         let site = Self(Arc::new(Inner {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -238,6 +241,11 @@ impl Site {
         self.0.time.engine()
     }
 
+    /// Wakes a task at a moment.
+    pub(crate) fn wake_at(&self, moment: Moment, task: &Waker) -> Key {
+        self.0.time.wake_at(moment, task)
+    }
+
     /// Puts this thread to sleep until a moment, or until it is unparked.
     pub(crate) fn park_until(&self, until: Moment) {
         self.0.time.park_until(until);
@@ -344,7 +352,7 @@ pub(crate) fn held_everywhere() -> Vec<Arc<dyn HeldHere>> {
 }
 
 fn all_sites() -> MutexGuard<'static, Vec<Weak<Inner>>> {
-    static SITES: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
+    process_wide! { static SITES: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new()); }
     lock(&SITES)
 }
 

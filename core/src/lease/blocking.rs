@@ -2,13 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::end::{LATER_PAUSE, longer};
-use super::{ENDED, End, Lease};
+use super::{End, Lease};
 use crate::aio::{Answer, Task};
 use crate::port::{Blocking, Port};
+use crate::sync::atomic::Ordering;
 use crate::{Error, Handle, Kind, Moment, Release, Renewal, Result, Site, Ttl};
 
 impl<B: Handle> Lease<Blocking<B>> {
@@ -60,14 +60,13 @@ impl<B: Handle> Port for Blocking<B> {
         // A lease whose lifetime is being changed by its holder right now needs no second request.
         let live: Vec<_> = leases
             .iter()
-            .filter_map(|lease| match lease.exchange.try_take() {
-                Some(turn) => Some((lease, turn)),
-                None => {
+            .filter_map(|lease| {
+                let turn = lease.exchange.try_take().filter(|_| lease.is_to_be_renewed());
+                if turn.is_none() {
                     lease.renewing.store(false, Ordering::SeqCst);
-                    None
                 }
+                Some((lease, turn?))
             })
-            .filter(|(lease, _)| lease.phase.load(Ordering::SeqCst) < ENDED)
             .collect();
         let sent = backend.site().now();
         let due: Vec<_> = live
@@ -105,7 +104,7 @@ impl<B: Handle> Port for Blocking<B> {
     }
 
     fn give_up(lease: Arc<Lease<Self>>) -> Result<()> {
-        let end = lease.begin_giving_up();
+        let Some(end) = lease.begin_giving_up() else { return Ok(()) };
         let answer = lease.answered(&end, lease.release(end.keep));
         lease.site().released(lease.claim.key());
         answer.map_err(|error| lease.error(error))

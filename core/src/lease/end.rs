@@ -44,11 +44,11 @@ impl<P: Port> Lease<P> {
         }
     }
 
-    /// Ends belief of a process that was told to stop, and says what the store is to be told.
-    pub(super) fn begin_giving_up(&self) -> End {
+    /// Ends belief of a process that was told to stop, and says what the store is to be told; nothing
+    /// if it had ended by then.
+    pub(super) fn begin_giving_up(&self) -> Option<End> {
         let end = End { lost: Some(Cause::Released), keep: self.keep(), held: self.held() };
-        self.lose(Cause::Released);
-        end
+        self.lose(Cause::Released).then_some(end)
     }
 
     /// What the store's answer to a release means for the holder.

@@ -9,8 +9,7 @@ mod roles;
 
 pub(crate) use end::End;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -19,6 +18,8 @@ use crate::observe::{self, Event, HeldFor, Hold, IS_TOLD};
 use crate::policy::{Jitter, first_renewal, retry_renewal};
 use crate::port::Port;
 use crate::site::HeldHere;
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::turns::Turns;
 use crate::{
     Cause, Claim, Error, Fence, Granted, Lease as Lifetime, Moment, Result, Site, Status, Term, Ttl,
@@ -182,11 +183,15 @@ impl<P: Port> Lease<P> {
 
     /// Renews from now on until it is released.
     pub(crate) fn keep_alive(self: &Arc<Self>) {
-        if self.deadline().is_none() || self.kept.swap(true, Ordering::SeqCst) {
+        if self.deadline().is_none() {
             return;
         }
-        self.renew_at.store(0, Ordering::SeqCst);
-        self.watch_from(&mut self.watch(), self.now());
+        // Under the watch's mutex, so that a `renew_for` at the same time comes before or after.
+        let mut watch = self.watch();
+        if !self.kept.swap(true, Ordering::SeqCst) {
+            self.renew_at.store(0, Ordering::SeqCst);
+            self.watch_from(&mut watch, self.now());
+        }
     }
 
     /// Begins a request that changes the lifetime: what is asked for is told by `prepare`.
@@ -212,11 +217,11 @@ impl<P: Port> Lease<P> {
 
     /// A lease that is to last for `ttl` from now, and is not renewed by the engine any more.
     fn prepare_renew_for(self: &Arc<Self>, sent: Moment, ttl: Ttl) -> Duration {
+        let mut watch = self.watch();
         self.kept.store(false, Ordering::SeqCst);
         self.renew_at.store(u64::MAX, Ordering::SeqCst);
         // Belief goes down before a shortening request goes out: its answer may get lost.
         self.valid_until.fetch_min(sent.valid_for(ttl.get()).as_nanos(), Ordering::SeqCst);
-        let mut watch = self.watch();
         self.list(&mut watch);
         ttl.get()
     }
@@ -227,6 +232,11 @@ impl<P: Port> Lease<P> {
         }
         let refused = "a session lock has no lease to set; take the lock with a ttl instead";
         Err(self.error(Error::misconfigured(refused)))
+    }
+
+    /// Whether a renewal that was due is still wanted now that it would go out.
+    fn is_to_be_renewed(&self) -> bool {
+        self.phase.load(Ordering::SeqCst) < ENDED && self.kept.load(Ordering::SeqCst)
     }
 
     /// What a renewal asks for: the lease's lifetime, or what the store may still have left, since
@@ -326,7 +336,9 @@ impl<P: Port> Lease<P> {
                 self.schedule(sent);
             }
             Err(error) => match error.cause() {
-                Some(cause) => self.lose(cause),
+                Some(cause) => {
+                    self.lose(cause);
+                }
                 None => {
                     let failures = self.failures.fetch_add(1, Ordering::SeqCst).saturating_add(1);
                     // The request may have been carried out after all.

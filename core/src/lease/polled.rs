@@ -2,14 +2,14 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::blocking::unanswered;
 use super::end::{LATER_PAUSE, longer};
-use super::{ENDED, End, Exchange, Lease};
+use super::{End, Exchange, Lease};
 use crate::aio::{Alarm, AsyncHandle, Task, at_once};
 use crate::port::{Polled, Port};
+use crate::sync::atomic::Ordering;
 use crate::turns::Turn;
 use crate::{Moment, Release, Renewal, Result, Site, Ttl};
 
@@ -137,14 +137,15 @@ impl<B: AsyncHandle> Port for Polled<B> {
     }
 
     fn give_up(lease: Arc<Lease<Self>>) -> Result<()> {
-        let end = lease.begin_giving_up();
-        Self::release_later(lease, end);
+        if let Some(end) = lease.begin_giving_up() {
+            Self::release_later(lease, end);
+        }
         Ok(())
     }
 
     fn give_up_polled(lease: Arc<Lease<Self>>) -> Task<Result<()>> {
         Box::pin(async move {
-            let end = lease.begin_giving_up();
+            let Some(end) = lease.begin_giving_up() else { return Ok(()) };
             let leaving = Leaving { lease: &lease, end: Some(&end) };
             let answer = lease.release(end.keep).await;
             leaving.answered();
@@ -164,7 +165,7 @@ impl<B: AsyncHandle> Renewing<B> {
         // A lease whose lifetime is being changed by its holder right now needs no second request.
         let live: Vec<(&Arc<Lease<_>>, Turn<'_>)> = turns
             .filter_map(|(lease, turn)| Some((lease, turn?)))
-            .filter(|(lease, _)| lease.phase.load(Ordering::SeqCst) < ENDED)
+            .filter(|(lease, _)| lease.is_to_be_renewed())
             .collect();
         let sent = backend.site().now();
         let due: Vec<_> = live

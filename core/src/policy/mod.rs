@@ -13,13 +13,15 @@ pub(crate) use renew::{first_renewal, retry_renewal};
 
 use std::time::Duration;
 
+use crate::sync::random;
+
 /// A random fraction in `0.0..1.0`, drawn by the caller.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Jitter(f64);
 
 impl Jitter {
     pub(crate) fn random() -> Self {
-        Self(rand::random())
+        Self(random())
     }
 
     #[cfg(test)]
