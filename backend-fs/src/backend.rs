@@ -16,7 +16,7 @@ use crate::config::{Builder, user_dir};
 use crate::entry::{Entry, Inside, lock_session, refused};
 use crate::grant::FileGrant;
 use crate::ofd::{self, Range};
-use crate::record::{Life, Parsed, Record, Standing, State};
+use crate::record::{Life, Record, Standing, State};
 use crate::store::{Store, is_same};
 use crate::url;
 use crate::watch::Listener;
@@ -139,7 +139,7 @@ impl Files {
         record.granted = wall;
         record.holder = entry.process;
         inside.write_described(&mut record, claim.label(), "")?;
-        entry.queue.served(record.seq);
+        entry.queue.served();
         let lease = claim.term().ttl().map_or(Lease::Session, |ttl| Lease::For(ttl.get()));
         Ok(Granted::new(grant, record.fence, lease))
     }
@@ -307,12 +307,8 @@ impl Backend for Files {
         let listener = self.0.local().listener.get_or_init(|| Listener::start(&self.0));
         let entry = self.0.entry(claim)?;
         let registration = listener.as_ref().and_then(|listener| listener.register(&entry));
-        let granted = match entry.peek()? {
-            Parsed::Record(record) => record.seq,
-            _ => 0,
-        };
         let open = || self.0.open_file(&entry.file_name, OFlag::O_RDWR).ok().flatten();
-        let ticket = entry.queue.stand(granted, open);
+        let ticket = entry.queue.stand(open);
         let armed = |registration| Watch::armed((registration, ticket)).in_turn();
         Ok(registration.map_or_else(Watch::none, armed))
     }

@@ -48,8 +48,8 @@ impl Range {
     pub(crate) const AWAITED: Self = Self::tickets(0, TICKETS);
 
     /// The byte that a process locks for reading while it waits for the lock, for others to see; which
-    /// one it is says since when. Tickets begin anew after 2^39 grants, which merely
-    /// makes one round less fair.
+    /// one it is says since when. Numbers begin anew when nobody waits, and after 2^39, which would merely
+    /// make one round less fair.
     pub(crate) fn ticket(number: u64) -> Self {
         let number = wrapped(number);
         Self::tickets(number, number + 1)

@@ -35,8 +35,16 @@ pub(crate) struct Ticket {
 struct Others {
     /// Who has a number below this did not come when it was its turn.
     passed: u64,
-    /// The first in the queue, and the last grant when it was first seen there.
-    first: Option<(u64, u64)>,
+    first: Option<First>,
+}
+
+/// The first in the queue.
+#[derive(Clone, Copy, Debug)]
+struct First {
+    number: u64,
+    /// The last grant that was seen, and how many were seen since it is the first.
+    granted: u64,
+    missed: u32,
 }
 
 /// How many grants are a turn: enough that most of them go from waiter to waiter within a process.
@@ -44,33 +52,32 @@ const TURN: u32 = 16;
 
 /// How many grants a process may let pass in its turn before those behind it wait for it no more:
 /// somewhat more than another takes in a row.
-const MISSED: u64 = 40;
+const MISSED: u32 = 40;
 
 impl Queue {
-    /// Stands at the end as long as the ticket lives; `open` opens the record once more, and `granted`
-    /// is the number of the last grant. Without a ticket, as when descriptors are short, the process
-    /// merely waits less fairly.
-    pub(crate) fn stand(&self, granted: u64, open: impl FnOnce() -> Option<File>) -> Option<Arc<Ticket>> {
+    /// Stands at the end as long as the ticket lives; `open` opens the record once more. Without a
+    /// ticket, as when descriptors are short, the process merely waits less fairly.
+    pub(crate) fn stand(&self, open: impl FnOnce() -> Option<File>) -> Option<Arc<Ticket>> {
         if let Some(ticket) = self.ticket() {
             return Some(ticket);
         }
         let file = open()?;
-        let number = end_of_queue(&file, granted)?.into();
+        let number = end_of_queue(&file, 0)?.into();
         let ticket = Arc::new(Ticket { file, number, served: AtomicU32::new(0) });
         *self.slot() = Arc::downgrade(&ticket);
         Some(ticket)
     }
 
-    /// This process was granted the lock, by the grant of this number. After its turn it goes to the end.
-    /// Called inside the record, so by one thread at a time.
-    pub(crate) fn served(&self, granted: u64) {
+    /// This process was granted the lock. After its turn it goes to the end. Called inside the record, so
+    /// by one thread at a time.
+    pub(crate) fn served(&self) {
         let Some(ticket) = self.ticket() else { return };
         if ticket.served.fetch_add(1, Ordering::Relaxed) + 1 < TURN {
             return;
         }
         ticket.served.store(0, Ordering::Relaxed);
         let before = ticket.number.load(Ordering::Relaxed);
-        if let Some(number) = end_of_queue(&ticket.file, granted.max(before + 1)) {
+        if let Some(number) = end_of_queue(&ticket.file, before + 1) {
             ticket.number.store(number, Ordering::Relaxed);
             ofd::unlock(&ticket.file, Range::ticket(before));
         }
@@ -80,17 +87,24 @@ impl Queue {
     /// is its turn. `granted` is the number of the last grant.
     pub(crate) fn behind(&self, granted: u64) -> Option<u64> {
         let ticket = self.ticket()?;
+        let lowest = |from, end| ofd::lowest_ticket(&ticket.file, from, end).unwrap_or(None);
         let mut others = self.others();
+        if others.passed > 0 && lowest(0, others.passed).is_none() {
+            // They are gone, and with an empty queue the numbers begin anew.
+            others.passed = 0;
+        }
         loop {
-            let number = ticket.number.load(Ordering::Relaxed);
-            let first = ofd::lowest_ticket(&ticket.file, others.passed, number).unwrap_or(None)?;
-            let since = others.first.filter(|(known, _)| *known == first).map_or(granted, |(_, since)| since);
-            // A damaged record may say anything.
-            if granted.saturating_sub(since) < MISSED {
-                others.first = Some((first, since));
-                return Some(first);
+            let number = lowest(others.passed, ticket.number.load(Ordering::Relaxed))?;
+            let first = match others.first.filter(|first| first.number == number) {
+                Some(first) if first.granted == granted => first,
+                Some(first) => First { granted, missed: first.missed + 1, ..first },
+                None => First { number, granted, missed: 0 },
+            };
+            others.first = Some(first);
+            if first.missed < MISSED {
+                return Some(number);
             }
-            others.passed = first + 1;
+            others.passed = number + 1;
         }
     }
 
