@@ -2,6 +2,7 @@
 //!
 //! Arguments choose among pairs of a mutant and a case, as they choose among tests.
 
+use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     arguments.test_threads = arguments.test_threads.or(Some(AT_ONCE));
     let mut trials: Vec<_> = pairs().map(|(fault, case)| trial(fault, case)).collect();
     trials.push(Trial::test("every_mutant_is_named_by_a_case", every_mutant_is_named_by_a_case));
+    trials.push(Trial::test("the_matrix_is_of_today", the_matrix_is_of_today));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -64,6 +66,26 @@ fn about_the_claim(message: &str) -> Result<(), Failed> {
 fn every_mutant_is_named_by_a_case() -> Result<(), Failed> {
     let unnamed: Vec<_> = Fault::all().filter(|fault| !pairs().any(|(named, _)| named == *fault)).collect();
     check(unnamed.is_empty(), &format!("no case is tested with {unnamed:?}"))
+}
+
+fn the_matrix_is_of_today() -> Result<(), Failed> {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/MUTANTS.md"))?;
+    let (faults, table) = page.split_once("\n## Cases\n").ok_or("MUTANTS.md has no table of cases")?;
+    let mut sections = faults.split("\n### ").skip(1);
+    for fault in Fault::all() {
+        let section = sections.next().unwrap_or_default();
+        let begins = section.starts_with(&format!("{fault}\n\n{}\n", fault.sentence()));
+        check(begins, &format!("MUTANTS.md does not have {fault} in its place; run `cargo xtask matrix`"))?;
+        for (_, case) in pairs().filter(|(named, _)| *named == fault) {
+            let sure = section.contains(&format!("**`{}`**", case.name()));
+            check(sure, &format!("MUTANTS.md has no {} for {fault}; run `cargo xtask matrix`", case.name()))?;
+        }
+    }
+    check(sections.next().is_none(), "MUTANTS.md has more mutants than there are; run `cargo xtask matrix`")?;
+    let listed: Vec<_> =
+        table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let today: Vec<_> = cases().map(Case::name).collect();
+    check(listed == today, "MUTANTS.md has other cases than there are; run `cargo xtask matrix`")
 }
 
 fn check(condition: bool, message: &str) -> Result<(), Failed> {

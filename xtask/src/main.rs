@@ -16,6 +16,8 @@ const USAGE: &str = "\
 cargo xtask test [ARGS..]    install what the tests need (Debian), then run them all
 cargo xtask outside          build and run a crate that uses tenure from outside of the workspace
 cargo xtask bench [ARGS..]   print ratios against raw primitives, measured in one run
+cargo xtask matrix [NAME..]  judge mutants, and keep conformance/MUTANTS.md: new faults and new cases, or
+                             those that are named, or `all`, which takes half an hour
 cargo xtask deny             check licences and sources (needs cargo-deny)
 ";
 
@@ -31,6 +33,9 @@ fn main() -> ExitCode {
         }
         "outside" => outside(),
         "bench" => run(cargo().args(["bench", "--package", "tenure"]).args(rest)),
+        "matrix" => run(cargo()
+            .args(["run", "--package", "tenure-conformance", "--example", "matrix", "--"])
+            .args(rest)),
         "fuzz" => fuzz::fuzz(rest),
         "deny" => run(cargo().args(["deny", "check", "bans", "licenses", "sources"])),
         "help" | "--help" | "-h" => {
