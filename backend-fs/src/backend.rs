@@ -15,7 +15,7 @@ use tenure_core::{
 use crate::config::{Builder, user_dir};
 use crate::entry::{Entry, Inside, lock_session, refused};
 use crate::grant::FileGrant;
-use crate::ofd::{self, Kind, Range};
+use crate::ofd::{self, Range};
 use crate::record::{Life, Record, Standing, State};
 use crate::store::{Store, is_same};
 use crate::url;
@@ -139,6 +139,7 @@ impl Files {
         record.granted = wall;
         record.holder = entry.process;
         inside.write_described(&mut record, claim.label(), "")?;
+        entry.queue.served();
         let lease = claim.term().ttl().map_or(Lease::Session, |ttl| Lease::For(ttl.get()));
         Ok(Granted::new(grant, record.fence, lease))
     }
@@ -177,13 +178,6 @@ impl Files {
     fn quarantine<T>(&self, inside: &Inside<'_>, known: Fence) -> Result<T> {
         self.0.quarantine(inside, known)?;
         Err(quarantined(self.0.site.settings().max_ttl().get()))
-    }
-
-    /// Shows other processes that this one waits, for as long as the description lives. Without it,
-    /// as when descriptors are short, it merely waits less fairly.
-    fn wait_visibly(&self, entry: &Entry) -> Option<File> {
-        let file = self.0.open_file(&entry.file_name, OFlag::O_RDWR).ok().flatten()?;
-        ofd::try_lock(&file, Kind::Read, Range::AWAITED).is_ok().then_some(file)
     }
 
     /// The record file of a grant in this process; `None` if it is gone.
@@ -313,8 +307,10 @@ impl Backend for Files {
         let listener = self.0.local().listener.get_or_init(|| Listener::start(&self.0));
         let entry = self.0.entry(claim)?;
         let registration = listener.as_ref().and_then(|listener| listener.register(&entry));
-        let waiting = self.wait_visibly(&entry);
-        Ok(registration.map_or_else(Watch::none, |registration| Watch::armed((registration, waiting))))
+        let open = || self.0.open_file(&entry.file_name, OFlag::O_RDWR).ok().flatten();
+        let ticket = entry.queue.stand(open);
+        let armed = |registration| Watch::armed((registration, ticket)).in_turn();
+        Ok(registration.map_or_else(Watch::none, armed))
     }
 
     fn is_awaited(&self, claim: &Claim) -> bool {

@@ -12,6 +12,7 @@ use nix::sys::stat::fstat;
 use tenure_core::{Error, Moment, Result};
 
 use crate::ofd::{self, Kind, Range};
+use crate::queue::Queue;
 use crate::record::{HEADER, KEY, LABEL, Parsed, Process, REASON, Record, sum};
 use crate::task;
 
@@ -32,6 +33,7 @@ pub(crate) struct Entry {
     gate: Mutex<()>,
     alive: Mutex<Vec<Alive>>,
     retired: AtomicBool,
+    pub(crate) queue: Queue,
 }
 
 #[derive(Debug)]
@@ -56,6 +58,7 @@ impl Entry {
             gate: Mutex::default(),
             alive: Mutex::default(),
             retired: AtomicBool::new(false),
+            queue: Queue::default(),
         }
     }
 

@@ -69,6 +69,7 @@ impl Inspect for Files {
         inside.write_described(&mut record, &label, reason)?;
         drop(inside);
         self.0.site.notify(&entry.key);
+        self.0.site.force_released(&seen, breaking, reason);
         Ok(Some(seen))
     }
 }

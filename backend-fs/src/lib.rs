@@ -78,8 +78,12 @@ mod grant;
 mod inspect;
 #[cfg(target_os = "linux")]
 mod ofd;
+#[cfg(target_os = "linux")]
+mod pace;
 #[cfg(all(test, target_os = "linux"))]
 mod properties;
+#[cfg(target_os = "linux")]
+mod queue;
 #[cfg(target_os = "linux")]
 mod record;
 #[cfg(target_os = "linux")]

@@ -30,6 +30,10 @@ pub(crate) struct Range {
 const FIRST: libc::off_t = 1 << 61;
 const LAST: libc::off_t = 1 << 60;
 
+/// Where the tickets begin, and how many there are.
+const TICKET: libc::off_t = 1 << 62;
+const TICKETS: libc::off_t = 1 << 39;
+
 impl Range {
     /// The byte that is locked while the record is read and written.
     pub(crate) const RECORD: Self = Self { start: 0, len: 1 };
@@ -40,13 +44,24 @@ impl Range {
     /// All alive bytes.
     pub(crate) const ALIVE: Self = Self { start: LAST, len: FIRST - LAST + 1 };
 
-    /// The byte that every process locks for reading while it waits for the lock: not of any use to
-    /// itself, but seen by a process that takes the lock again and again.
-    pub(crate) const AWAITED: Self = Self { start: 1 << 62, len: 1 };
+    /// All tickets.
+    pub(crate) const AWAITED: Self = Self::tickets(0, TICKETS);
+
+    /// The byte that a process locks for reading while it waits for the lock, for others to see; which
+    /// one it is says since when. Numbers begin anew when nobody waits, and after 2^39, which would merely
+    /// make one round less fair.
+    pub(crate) fn ticket(number: u64) -> Self {
+        let number = wrapped(number);
+        Self::tickets(number, number + 1)
+    }
+
+    const fn tickets(first: libc::off_t, end: libc::off_t) -> Self {
+        Self { start: TICKET + first, len: end - first }
+    }
 
     /// The byte that every session locks for reading beside its alive byte: it has no lease, so
     /// nothing but this tells that it must be waited for when its record is lost.
-    pub(crate) const SESSION: Self = Self { start: (1 << 62) + 1, len: 1 };
+    pub(crate) const SESSION: Self = Self { start: TICKET - 1, len: 1 };
 
     /// The alive byte of one grant, by its number.
     ///
@@ -76,6 +91,10 @@ fn alive(seq: u64) -> libc::off_t {
     FIRST - libc::off_t::try_from(seq).unwrap_or(libc::off_t::MAX).min(FIRST - LAST)
 }
 
+fn wrapped(ticket: u64) -> libc::off_t {
+    ticket.cast_signed() & (TICKETS - 1)
+}
+
 /// Locks a range, or says that another description has it.
 pub(crate) fn try_lock(file: &File, kind: Kind, range: Range) -> io::Result<bool> {
     match fcntl(file, FcntlArg::F_OFD_SETLK(&describe(kind, range))) {
@@ -94,6 +113,31 @@ pub(crate) fn unlock(file: &File, range: Range) {
 /// Whether another description has a lock in a range. Its own are not seen.
 pub(crate) fn is_locked(file: &File, range: Range) -> io::Result<bool> {
     Ok(find(file, range)?.is_some())
+}
+
+/// The lowest ticket from `first` on and below `end` that another description has.
+pub(crate) fn lowest_ticket(file: &File, first: u64, end: u64) -> io::Result<Option<u64>> {
+    let (first, mut end) = (wrapped(first), wrapped(end));
+    let mut lowest = None;
+    // Whichever the kernel comes upon first; there may be lower ones.
+    while first < end
+        && let Some(found) = find(file, Range::tickets(first, end))?
+    {
+        end = (found.start - TICKET).max(first);
+        lowest = Some(end.cast_unsigned());
+    }
+    Ok(lowest)
+}
+
+/// The first number from `least` on that is above every ticket of another description.
+pub(crate) fn next_ticket(file: &File, least: u64) -> io::Result<u64> {
+    let mut next = wrapped(least);
+    while next < TICKETS
+        && let Some(found) = find(file, Range::tickets(next, TICKETS))?
+    {
+        next = (found.start - TICKET + found.len).max(next + 1);
+    }
+    Ok(next.cast_unsigned())
 }
 
 /// The number of the latest grant whose alive byte another description has.

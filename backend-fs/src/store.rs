@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use tenure_core::{Claim, Error, Fence, Moment, Result, Settings, Site};
 use crate::config::Access;
 use crate::entry::{Entry, Inside, refused};
 use crate::file_name;
+use crate::pace::Pace;
 use crate::record::{Boot, Parsed, Process, Record, State};
 use crate::task;
 use crate::watch::Listener;
@@ -30,8 +30,7 @@ pub(crate) struct Store {
     pub(crate) access: Access,
     pub(crate) network_allowed: bool,
     pub(crate) boot: Boot,
-    /// Until when tasks use the pool for everything, in nanoseconds since boot.
-    pub(crate) slow_until: AtomicU64,
+    pub(crate) pace: Pace,
     first: Local,
 }
 
@@ -68,7 +67,7 @@ impl Store {
             access,
             network_allowed,
             boot: boot()?,
-            slow_until: AtomicU64::new(0),
+            pace: Pace::default(),
             first: Local::new(),
         })
     }

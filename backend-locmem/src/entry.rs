@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::panic::Location;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
 
 use tenure_core::{
     Claim, Delivery, Denied, Fence, Granted, Lease, Moment, Owner, Site, Term, wall_coarse, wall_micros,
 };
+
+use crate::sync::{Mutex, MutexGuard};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,7 +25,7 @@ pub(crate) struct State {
     pub(crate) holder: Option<Holding>,
     /// With the handle of the store that each came through: that is where it listens.
     queue: VecDeque<(Claim, Site)>,
-    /// Whose lock was opened by force while it may still have believed in it.
+    /// Whose lock was opened by force last, while it may still have believed in it.
     evicted: Option<Owner>,
 }
 
@@ -63,7 +65,8 @@ impl Entry {
         state.holder.as_ref().is_some_and(|holder| holder.is_live(Moment::now())) || !state.queue.is_empty()
     }
 
-    /// Hands a free name to the first waiter that is still there.
+    /// Hands a free name to the first waiter that is still there. Who is the first after that is told
+    /// when the name has an end now that it may not know of.
     #[inline]
     pub(crate) fn hand_on(&self, state: &mut State) {
         if !state.queue.is_empty() {
@@ -80,6 +83,7 @@ impl Entry {
                 state.holder = None;
             }
         }
+        state.tell_first_of_end();
     }
 }
 
@@ -106,7 +110,9 @@ impl State {
             None => Ok(self.grant(claim, site)),
             Some((first, _)) if first.owner() == claim.owner() => {
                 self.queue.pop_front();
-                Ok(self.grant(claim, site))
+                let granted = self.grant(claim, site);
+                self.tell_first_of_end();
+                Ok(granted)
             }
             // Its lease has run out; those who wait come first.
             Some(_) => {
@@ -172,16 +178,24 @@ impl State {
         self.queue.len()
     }
 
-    /// The first in the queue.
-    pub(crate) fn first(&self) -> Option<(Owner, &Site)> {
-        self.queue.front().map(|(claim, site)| (claim.owner(), site))
+    /// Whether this owner is the first in the queue.
+    pub(crate) fn is_first(&self, owner: Owner) -> bool {
+        self.queue.front().is_some_and(|(first, _)| first.owner() == owner)
+    }
+
+    /// Lets the first in the queue ask once more, so that it learns when the name opens by itself.
+    pub(crate) fn tell_first_of_end(&self) {
+        if self.holder.as_ref().is_some_and(|holder| holder.deadline.is_some())
+            && let Some((first, site)) = self.queue.front()
+        {
+            site.recheck(first.owner());
+        }
     }
 
     #[inline]
     fn grant(&mut self, claim: &Claim, site: Option<&Site>) -> Granted<()> {
         let (lease, deadline) = life(claim.term(), claim.is_detached());
         let fence = next_fence(claim.floor());
-        self.evicted = None;
         self.holder = Some(Holding {
             owner: Some(claim.owner()),
             fence,

@@ -42,6 +42,7 @@ impl Inspect for LocMem {
         if let Some(loser) = loser {
             site.as_ref().unwrap_or_else(|| self.shards().first()).revoke(&key, loser, Cause::Forced);
         }
+        self.site().force_released(&seen, breaking, reason);
         Ok(Some(seen))
     }
 }

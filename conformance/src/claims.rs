@@ -208,13 +208,15 @@ mod tests {
     fn the_table_of_cases_is_up_to_date() {
         let mut table = String::from(
             "# Cases\n\nWritten by `CONFORMANCE_BLESS=1 cargo test -p tenure-conformance`; behaviours (B) and \
-             defects (D) by the numbers in `src/claims.rs`.\n\n| case | covers | fails on a store that |\n|---|---|---|\n",
+             defects (D) by the numbers in `src/claims.rs`. `MUTANTS.md` has all the mistakes.\n\n\
+             | case | covers | fails on a store with one of these mistakes |\n|---|---|---|\n",
         );
         for case in cases() {
             let rows = case.rows().iter().map(|row| format!("B{row}"));
             let claims: Vec<_> =
                 rows.chain(case.defects().iter().map(|defect| format!("D{defect}"))).collect();
-            let _ = writeln!(table, "| `{}` | {} | {} |", case.name(), claims.join(" "), case.broken_by());
+            let faults: Vec<_> = case.broken_by().iter().map(|fault| fault.sentence()).collect();
+            let _ = writeln!(table, "| `{}` | {} | {} |", case.name(), claims.join(" "), faults.join(" "));
         }
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/CASES.md");
         if std::env::var_os("CONFORMANCE_BLESS").is_some() {

@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 pub mod aio;
+mod all;
 mod any;
 mod backend;
 mod callbacks;
@@ -41,6 +42,7 @@ mod line;
 mod lock;
 mod lockable;
 mod name;
+pub mod observe;
 mod options;
 mod owner;
 mod policy;
@@ -50,6 +52,10 @@ mod settings;
 mod site;
 mod state;
 mod status;
+#[cfg(not(tenure_shuttle))]
+mod sync;
+#[cfg(tenure_shuttle)]
+pub mod sync;
 pub mod testing;
 mod time;
 mod ttl;
@@ -57,6 +63,7 @@ mod turns;
 mod wait;
 mod waiter;
 
+pub use all::{LockAll, Members};
 pub use any::{AnyBackend, AnyGrant, AnyRestore, AnySessions, Erase};
 pub use backend::{Advice, Attempt, Backend, Denied, Granted, Handle, Lease, Release, Renewal, Watch};
 pub use capability::{Breaking, DurableFence, Holder, Inspect, Permits, Restore, SessionLocks, SharedLocks};

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::sync::random;
 use crate::{Error, Result};
 
 /// The token of one acquisition: 128 random bits, written as 32 hexadecimal digits.
@@ -22,7 +23,7 @@ impl Owner {
     pub fn random() -> Self {
         loop {
             // Zero marks "nobody" in several stores' records.
-            if let token @ 1.. = rand::random::<u128>() {
+            if let token @ 1.. = random::<u128>() {
                 return Self(token);
             }
         }

@@ -15,7 +15,11 @@ const PACKAGES: &[&str] = &["util-linux", "procps", "bsdutils"];
 const USAGE: &str = "\
 cargo xtask test [ARGS..]    install what the tests need (Debian), then run them all
 cargo xtask outside          build and run a crate that uses tenure from outside of the workspace
+cargo xtask models [MODEL]   try out how threads and time get in each other's way, for two seconds a model;
+                             --seconds N or --iterations N for more, --schedule S to repeat a failure
 cargo xtask bench [ARGS..]   print ratios against raw primitives, measured in one run
+cargo xtask matrix [NAME..]  judge mutants, and keep conformance/MUTANTS.md: new faults and new cases, or
+                             those that are named, or `all`, which takes half an hour
 cargo xtask deny             check licences and sources (needs cargo-deny)
 ";
 
@@ -26,11 +30,18 @@ fn main() -> ExitCode {
         None => ("help", &[][..]),
     };
     let done = match task {
-        "test" => {
-            install(PACKAGES).and_then(|()| outside()).and_then(|()| test(rest)).and_then(|()| smoke(rest))
-        }
+        // What is asked for comes last, so that this ends with its summary.
+        "test" => install(PACKAGES)
+            .and_then(|()| outside())
+            .and_then(|()| if rest.is_empty() { models(&[]) } else { Ok(()) })
+            .and_then(|()| smoke(rest))
+            .and_then(|()| test(rest)),
         "outside" => outside(),
+        "models" => models(rest),
         "bench" => run(cargo().args(["bench", "--package", "tenure"]).args(rest)),
+        "matrix" => run(cargo()
+            .args(["run", "--package", "tenure-conformance", "--example", "matrix", "--"])
+            .args(rest)),
         "fuzz" => fuzz::fuzz(rest),
         "deny" => run(cargo().args(["deny", "check", "bans", "licenses", "sources"])),
         "help" | "--help" | "-h" => {
@@ -59,6 +70,35 @@ fn test(args: &[String]) -> Result<(), String> {
 /// A quarter of a minute of cases that no run before had; not if only some tests were asked for.
 fn smoke(args: &[String]) -> Result<(), String> {
     if args.is_empty() { fuzz::fuzz(&["--seconds".into(), "15".into()]) } else { Ok(()) }
+}
+
+/// Runs the models, which need a build of their own.
+fn models(args: &[String]) -> Result<(), String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace around xtask")?;
+    let mut models = cargo();
+    models.args([
+        "test",
+        "--profile",
+        "models",
+        "--package",
+        "tenure-models",
+        "--test",
+        "models",
+        "--locked",
+        "--",
+    ]);
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.strip_prefix("--") {
+            Some(option @ ("seconds" | "iterations" | "schedule")) => {
+                let value = args.next().ok_or_else(|| format!("{arg} needs a value\n{USAGE}"))?;
+                models.env(format!("TENURE_MODELS_{}", option.to_uppercase()), value);
+            }
+            _ => drop(models.arg(arg)),
+        }
+    }
+    let flags = env::var("RUSTFLAGS").unwrap_or_default() + " --cfg tenure_shuttle";
+    run(models.env("RUSTFLAGS", flags.trim()).env("CARGO_TARGET_DIR", root.join("target/models")))
 }
 
 /// Builds a crate as a user has it: outside of the workspace, with default features.
