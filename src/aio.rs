@@ -1,6 +1,9 @@
 //! Locks for asynchronous code.
 
 pub use tenure_core::aio::*;
+#[cfg(feature = "macros")]
+#[doc(inline)]
+pub use tenure_macros::aio_lock_model as lock_model;
 
 use crate::{Result, Settings};
 
@@ -28,6 +31,7 @@ pub async fn connect(url: &str) -> Result<AnyBackend> {
 /// # Cancel safety
 ///
 /// As [`connect`].
+#[allow(unused_variables, reason = "a build without any store has nothing to give them to")]
 pub async fn connect_with(url: &str, settings: Settings) -> Result<AnyBackend> {
     match crate::url::parse(url)? {
         #[cfg(feature = "fs")]

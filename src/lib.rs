@@ -1,7 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod __macros;
 pub mod aio;
+#[cfg(feature = "macros")]
+pub mod model;
+pub mod prelude;
 mod url;
 
 #[cfg(feature = "fs")]
@@ -10,6 +16,9 @@ pub use tenure_fs as fs;
 pub use tenure_fs::Files;
 #[cfg(feature = "locmem")]
 pub use tenure_locmem::LocMem;
+#[cfg(feature = "macros")]
+#[doc(inline)]
+pub use tenure_macros::{Lockable, lock, lock_model_attribute as lock_model};
 #[cfg(feature = "redis")]
 pub use tenure_redis as redis;
 #[cfg(feature = "redis-async")]
@@ -46,6 +55,7 @@ pub fn connect(url: &str) -> Result<AnyBackend> {
 /// # Errors
 ///
 /// As [`connect`].
+#[allow(unused_variables, reason = "a build without any store has nothing to give them to")]
 pub fn connect_with(url: &str, settings: Settings) -> Result<AnyBackend> {
     match url::parse(url)? {
         #[cfg(feature = "fs")]
@@ -63,7 +73,10 @@ mod tests {
 
     #[test]
     fn a_url_of_no_store_says_which_there_are_and_shows_no_password() {
-        for url in ["nonsense", "/var/lib/locks", "etcd://me:secret@host/", "mem:x", "file://host/secret"] {
+        let no_schemes =
+            ["nonsense", "/var/a:b", "//secret@host:6379", "redis//secret@host:6379/", "://secret@"];
+        let unknown = ["etcd://me:secret@host/", "mem:x", "file://host/secret"];
+        for url in no_schemes.into_iter().chain(unknown) {
             let error = connect_with(url, Settings::default()).unwrap_err();
             assert!(error.is_misconfigured(), "{url}: {error}");
             assert!(!error.to_string().contains("secret"), "{error}");

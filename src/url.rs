@@ -18,7 +18,8 @@ pub(crate) enum Store {
 ///
 /// `Misconfigured` if this build has no such store.
 pub(crate) fn parse(url: &str) -> Result<Store> {
-    let Some((scheme, rest)) = url.split_once(':') else {
+    let parts = url.split_once(':').filter(|(scheme, _)| is_scheme(scheme));
+    let Some((scheme, rest)) = parts else {
         return Err(Error::misconfigured(format!(
             "a store is named by a URL such as \"file:///var/lib/locks\"; this one has no scheme{}",
             if url.starts_with(['/', '.']) { "; put \"file:\" before a path" } else { "" }
@@ -40,6 +41,12 @@ pub(crate) fn parse(url: &str) -> Result<Store> {
     }
 }
 
+/// Whether this is a scheme as RFC 3986 has it; anything else before a `:` may be half a password.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+}
+
 /// The schemes of this build.
 const SCHEMES: &[&str] = &[
     #[cfg(feature = "fs")]
@@ -53,3 +60,34 @@ const SCHEMES: &[&str] = &[
     #[cfg(feature = "redis")]
     "redis+unix:",
 ];
+
+#[cfg(test)]
+mod properties {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn urls() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "\\PC{0,20}",
+            "[a-z+.:/@ -]{0,5}(//)[a-z]{0,3}:?hunter2[a-z:]{0,3}@\\PC{0,9}",
+            "(rediss?|postgres|memcache|mem|sqlite|MEM)(:|://|//)([a-z]{0,2}:)?hunter2@[a-z]{0,5}(:[0-9]{1,4})?",
+            "(file|mem):\\PC{0,9}",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_names_a_store_or_is_refused_without_a_password(url in urls()) {
+            match parse(&url) {
+                #[cfg(feature = "fs")]
+                Ok(Store::Files) => prop_assert!(url.starts_with("file:")),
+                #[cfg(feature = "locmem")]
+                Ok(Store::LocMem) => prop_assert_eq!(url, "mem:"),
+                Err(error) => {
+                    let shown = format!("{error} {error:?}");
+                    prop_assert!(error.is_misconfigured() && !shown.contains("hunter2"), "{url}: {shown}");
+                }
+            }
+        }
+    }
+}

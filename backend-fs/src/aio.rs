@@ -1,8 +1,6 @@
 //! The store for tasks.
 
-use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
-use std::time::Duration;
 
 use tenure_core::aio::{self, AsyncBackend, AsyncInspect, AsyncRestore, Task};
 use tenure_core::{
@@ -13,12 +11,6 @@ use tenure_core::{
 use crate::grant::FileGrant;
 use crate::task;
 use crate::{Files, Flock, FlockGrant};
-
-/// What took longer than this in a task's thread is not done there for a while.
-const SLOW: Duration = Duration::from_millis(5);
-
-/// For how long.
-const WHILE: Duration = Duration::from_secs(30);
 
 impl Files {
     /// Does something in place if the disk was quick lately and nobody is in the way; else in a
@@ -32,12 +24,9 @@ impl Files {
             return work();
         }
         let began = Moment::now();
-        if began.as_nanos() >= self.0.slow_until.load(Ordering::Relaxed) {
+        if self.0.pace.is_quick(began) {
             let done = task::at_once(work);
-            let ended = Moment::now();
-            if ended.since(began) > SLOW {
-                self.0.slow_until.store((ended + WHILE).as_nanos(), Ordering::Relaxed);
-            }
+            self.0.pace.took(began, Moment::now());
             if let Some(done) = done {
                 return done;
             }

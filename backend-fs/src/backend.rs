@@ -13,9 +13,9 @@ use tenure_core::{
 };
 
 use crate::config::{Builder, user_dir};
-use crate::entry::{Entry, Inside, lock_alive, refused};
+use crate::entry::{Entry, Inside, lock_session, refused};
 use crate::grant::FileGrant;
-use crate::ofd::{self, Kind, Range};
+use crate::ofd::{self, Range};
 use crate::record::{Life, Record, Standing, State};
 use crate::store::{Store, is_same};
 use crate::url;
@@ -93,6 +93,9 @@ impl Files {
 
     /// Makes the record this claim's and its holder alive, under a new number unless this process
     /// has the old one's alive byte.
+    ///
+    /// Every grant comes through here, so here it is seen whether the record is the last one: nobody
+    /// lives who was granted the lock later than it says, and nobody at all if it is of another boot.
     fn give(
         &self,
         claim: &Claim,
@@ -102,34 +105,62 @@ impl Files {
         fence: Fence,
         now: Moment,
     ) -> Result<Granted<FileGrant>> {
-        let again = record.owner == Some(claim.owner()) && entry.is_alive_here(record.seq);
+        let (known, wall) = (record.fence, wall_micros());
+        if record.boot != self.0.boot && entry.is_anyone_alive()? {
+            return self.quarantine(inside, known);
+        }
         let life = match claim.term().ttl() {
             Some(ttl) => Life::Until(now + ttl.get()),
             None => Life::Session,
         };
-        if again && claim.term() != Term::Session {
+        let mine = record.owner == Some(claim.owner());
+        // From here on an error drops the grant, and with it the alive byte.
+        let grant = if mine && claim.term() != Term::Session && entry.join(record.seq) {
+            let grant = FileGrant::new(entry.clone(), record.seq, None);
             record.live(life, self.0.boot);
+            (!entry.is_alive_after(record.seq)?).then_some(grant)
         } else {
-            record.grant(claim.owner(), fence, life, self.0.boot);
-        }
-        record.detached = claim.is_detached();
-        record.granted = wall_micros();
-        record.holder = entry.process;
-        let session = match claim.term() {
-            Term::Session => Some(Arc::new(self.session_file(entry, record.seq)?)),
-            _ => {
-                entry.come_alive(record.seq)?;
-                None
+            let after = record.seq;
+            record.grant(claim.owner(), fence, life, self.0.boot, wall);
+            if record.is_spent() {
+                return Err(Error::misconfigured(format!(
+                    "the record {:?} has no number left for a grant, so it was forged; remove it once \
+                     nobody holds the lock",
+                    entry.file_name
+                )));
             }
+            self.come_alive(claim, entry, inside, after, record.seq)?
         };
-        if record.seq == 1 {
+        let Some(grant) = grant else { return self.quarantine(inside, known) };
+        record.detached = claim.is_detached();
+        if record.granted == 0 {
             self.collect_now_and_then(claim);
         }
-        // From here on an error drops the grant, and with it the alive byte.
-        let grant = FileGrant::new(entry.clone(), record.seq, session);
+        record.granted = wall;
+        record.holder = entry.process;
         inside.write_described(&mut record, claim.label(), "")?;
+        entry.queue.served();
         let lease = claim.term().ttl().map_or(Lease::Session, |ttl| Lease::For(ttl.get()));
         Ok(Granted::new(grant, record.fence, lease))
+    }
+
+    /// The grant after number `after`, with its holder alive; `None` if the holder of one after that
+    /// lives already.
+    fn come_alive(
+        &self,
+        claim: &Claim,
+        entry: &Arc<Entry>,
+        inside: &Inside<'_>,
+        after: u64,
+        seq: u64,
+    ) -> Result<Option<FileGrant>> {
+        let session = match claim.term() {
+            Term::Session if entry.is_alive_after(after)? => return Ok(None),
+            Term::Session => Some(Arc::new(self.session_file(entry, seq)?)),
+            _ if inside.come_alive(after, seq)? => None,
+            _ => return Ok(None),
+        };
+        Ok(Some(FileGrant::new(entry.clone(), seq, session)))
     }
 
     /// A description of its own that holds the alive byte, so that a child can inherit it without
@@ -139,15 +170,14 @@ impl Files {
             Some(file) if is_same(&file, &entry.file)? => file,
             _ => return Err(Error::unavailable("somebody removes the record file; try again").settled()),
         };
-        lock_alive(&file, seq)?;
+        lock_session(&file, seq)?;
         Ok(file)
     }
 
-    /// Shows other processes that this one waits, for as long as the description lives. Without it,
-    /// as when descriptors are short, it merely waits less fairly.
-    fn wait_visibly(&self, entry: &Entry) -> Option<File> {
-        let file = self.0.open_file(&entry.file_name, OFlag::O_RDWR).ok().flatten()?;
-        ofd::try_lock(&file, Kind::Read, Range::AWAITED).is_ok().then_some(file)
+    /// Closes a record that is not true, and says so.
+    fn quarantine<T>(&self, inside: &Inside<'_>, known: Fence) -> Result<T> {
+        self.0.quarantine(inside, known)?;
+        Err(quarantined(self.0.site.settings().max_ttl().get()))
     }
 
     /// The record file of a grant in this process; `None` if it is gone.
@@ -205,12 +235,18 @@ impl Backend for Files {
                     }
                 }
                 Standing::Quarantined(wait) => {
+                    return Err(quarantined(wait));
+                }
+                Standing::Impossible => return self.quarantine(inside, record.fence),
+                Standing::Retired => return Ok(None),
+                // Leases are over by then, but a session has no end that could be waited for.
+                Standing::Free if record.state == State::Quarantined && entry.is_session_alive()? => {
                     return Err(Error::quarantined(
-                        wait,
-                        "the record was not whole, so its holder is unknown; it opens after max_ttl",
+                        self.0.site.settings().recheck(),
+                        "the record of a session was damaged and a session still lives, so it opens when that \
+                         ends",
                     ));
                 }
-                Standing::Retired => return Ok(None),
                 Standing::Free => {}
             }
             if entry.is_removed(now, Duration::from_millis(1))? {
@@ -253,7 +289,7 @@ impl Backend for Files {
             inside.write(&record)?;
         }
         // Another thread of this process may hold it by now, through the same description.
-        end.grant().end(inside, record.owner.is_none());
+        end.grant().end(inside);
         held
     }
 
@@ -271,8 +307,10 @@ impl Backend for Files {
         let listener = self.0.local().listener.get_or_init(|| Listener::start(&self.0));
         let entry = self.0.entry(claim)?;
         let registration = listener.as_ref().and_then(|listener| listener.register(&entry));
-        let waiting = self.wait_visibly(&entry);
-        Ok(registration.map_or_else(Watch::none, |registration| Watch::armed((registration, waiting))))
+        let open = || self.0.open_file(&entry.file_name, OFlag::O_RDWR).ok().flatten();
+        let ticket = entry.queue.stand(open);
+        let armed = |registration| Watch::armed((registration, ticket)).in_turn();
+        Ok(registration.map_or_else(Watch::none, armed))
     }
 
     fn is_awaited(&self, claim: &Claim) -> bool {
@@ -317,6 +355,13 @@ impl fmt::Debug for Files {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Files").field("dir", &self.0.path).finish_non_exhaustive()
     }
+}
+
+fn quarantined(wait: Duration) -> Error {
+    Error::quarantined(
+        wait,
+        "the record was not whole or not true, so its holder is unknown; it opens after max_ttl",
+    )
 }
 
 /// Whether a claim holds what a record says; why it does not any more.

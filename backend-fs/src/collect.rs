@@ -113,7 +113,7 @@ impl Store {
             // A collector that died over it left the mark.
             Standing::Free | Standing::Retired => true,
             Standing::Held { alive, .. } => alive.is_some(),
-            Standing::Quarantined(_) => false,
+            Standing::Quarantined(_) | Standing::Impossible => false,
         };
         // Any live holder, also one that lost its lease and does not know it yet.
         Ok((free && !entry.is_anyone_alive()?).then_some(record))

@@ -1,5 +1,6 @@
 //! One open record file, and what happens under its byte 0.
 
+use std::cell::{Cell, OnceCell};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -11,6 +12,7 @@ use nix::sys::stat::fstat;
 use tenure_core::{Error, Moment, Result};
 
 use crate::ofd::{self, Kind, Range};
+use crate::queue::Queue;
 use crate::record::{HEADER, KEY, LABEL, Parsed, Process, REASON, Record, sum};
 use crate::task;
 
@@ -31,11 +33,14 @@ pub(crate) struct Entry {
     gate: Mutex<()>,
     alive: Mutex<Vec<Alive>>,
     retired: AtomicBool,
+    pub(crate) queue: Queue,
 }
 
 #[derive(Debug)]
 struct Alive {
     seq: u64,
+    /// The number of the grant before it, which may be much smaller.
+    after: u64,
     grants: u32,
 }
 
@@ -53,6 +58,7 @@ impl Entry {
             gate: Mutex::default(),
             alive: Mutex::default(),
             retired: AtomicBool::new(false),
+            queue: Queue::default(),
         }
     }
 
@@ -88,7 +94,7 @@ impl Entry {
     ///
     /// `Unavailable`, settled, if another process stays inside for three seconds: it is stopped.
     pub(crate) fn enter(&self) -> Result<Inside<'_>> {
-        let limit = std::cell::OnceCell::new();
+        let limit = OnceCell::new();
         let gate = match self.gate.try_lock() {
             Ok(gate) => gate,
             Err(_) => {
@@ -101,11 +107,11 @@ impl Entry {
         loop {
             match ofd::try_lock(&self.file, Kind::Write, Range::RECORD) {
                 Ok(true) => {
-                    let inside = Inside { entry: self, all: false, _gate: gate };
+                    let inside = Inside { entry: self, locked: Cell::new(Range::RECORD), _gate: gate };
                     return task::is_wanted().map(|()| inside);
                 }
                 Ok(false) => task::may_wait()?,
-                Err(source) => return Err(refused("the file system has no byte locks", source)),
+                Err(source) => return Err(no_byte_locks(source)),
             }
             let limit = *limit.get_or_init(|| Moment::now() + PATIENCE);
             if Moment::now() >= limit {
@@ -120,16 +126,11 @@ impl Entry {
         }
     }
 
-    /// Locks the alive byte of a grant, or counts one more user of it.
-    pub(crate) fn come_alive(&self, seq: u64) -> Result<()> {
+    /// Counts one more user of an alive byte; false if it is not locked here any more.
+    pub(crate) fn join(&self, seq: u64) -> bool {
         let mut alive = self.alive();
-        if let Some(known) = alive.iter_mut().find(|known| known.seq == seq) {
-            known.grants += 1;
-            return Ok(());
-        }
-        lock_alive(&self.file, seq)?;
-        alive.push(Alive { seq, grants: 1 });
-        Ok(())
+        let known = alive.iter_mut().find(|known| known.seq == seq);
+        known.map(|known| known.grants += 1).is_some()
     }
 
     /// Gives up one user's alive byte; the last one unlocks it.
@@ -138,8 +139,7 @@ impl Entry {
         if let Some(index) = alive.iter().position(|known| known.seq == seq) {
             alive[index].grants -= 1;
             if alive[index].grants == 0 {
-                alive.swap_remove(index);
-                ofd::unlock(&self.file, Range::alive(seq));
+                self.unlock(&alive.swap_remove(index));
             }
         }
     }
@@ -148,9 +148,12 @@ impl Entry {
     pub(crate) fn end(&self, seq: u64) {
         let mut alive = self.alive();
         if let Some(index) = alive.iter().position(|known| known.seq == seq) {
-            alive.swap_remove(index);
-            ofd::unlock(&self.file, Range::alive(seq));
+            self.unlock(&alive.swap_remove(index));
         }
+    }
+
+    fn unlock(&self, alive: &Alive) {
+        ofd::unlock(&self.file, Range::alive_between(alive.after, alive.seq));
     }
 
     pub(crate) fn is_alive_here(&self, seq: u64) -> bool {
@@ -167,6 +170,24 @@ impl Entry {
         Ok(!self.alive().is_empty() || is_locked(&self.file, Range::ALIVE)?)
     }
 
+    /// Whether the holder of a grant after this number lives.
+    pub(crate) fn is_alive_after(&self, seq: u64) -> Result<bool> {
+        let here = self.alive().iter().any(|known| known.seq > seq);
+        Ok(here || is_locked(&self.file, Range::alive_after(seq))?)
+    }
+
+    /// The number of the latest grant whose holder lives, zero if none does.
+    pub(crate) fn latest_alive(&self) -> Result<u64> {
+        let here = self.alive().iter().map(|known| known.seq).max();
+        let elsewhere = ofd::latest_alive(&self.file).map_err(no_byte_locks)?;
+        Ok(here.max(elsewhere).unwrap_or(0))
+    }
+
+    /// Whether a session of this file lives, whatever its record says.
+    pub(crate) fn is_session_alive(&self) -> Result<bool> {
+        is_locked(&self.file, Range::SESSION)
+    }
+
     /// Reads the header without entering, as a look that may cross a write.
     pub(crate) fn peek(&self) -> Result<Parsed> {
         read_header(&self.file)
@@ -179,9 +200,9 @@ impl Entry {
 
 /// The record's critical section; ends when dropped.
 pub(crate) struct Inside<'e> {
-    entry: &'e Entry,
-    /// Whether to unlock the alive bytes with byte 0.
-    all: bool,
+    pub(crate) entry: &'e Entry,
+    /// What to unlock at the end: byte 0, and what may go in the same call.
+    locked: Cell<Range>,
     _gate: MutexGuard<'e, ()>,
 }
 
@@ -250,34 +271,61 @@ impl Inside<'_> {
 }
 
 impl Inside<'_> {
-    /// Leaves a record that nobody holds any more: what this description has of alive bytes is of
-    /// no use then, and goes in the same call.
-    pub(crate) fn leave_free(mut self) {
-        self.entry.alive().clear();
-        self.all = true;
+    /// Locks the alive byte of a new grant, the one after number `after`. False if the holder of any
+    /// grant after that lives: then the record that says so is not the last one.
+    ///
+    /// The bytes of all later grants are locked with it, in the same call, and unlocked with byte 0.
+    pub(crate) fn come_alive(&self, after: u64, seq: u64) -> Result<bool> {
+        let mut alive = self.entry.alive();
+        let later = Range::alive_after(after);
+        let last = alive.iter().all(|known| known.seq <= after)
+            && ofd::try_lock(&self.entry.file, Kind::Write, later).map_err(no_byte_locks)?;
+        if last {
+            self.locked.set(Range::before_alive(seq));
+            alive.push(Alive { seq, after, grants: 1 });
+        }
+        Ok(last)
+    }
+
+    /// Ends a grant, whoever else counted on its alive byte, and leaves. If no other holder lives
+    /// here, one call unlocks everything.
+    pub(crate) fn end(self, seq: u64) {
+        let mut alive = self.entry.alive();
+        if alive.iter().all(|known| known.seq == seq) {
+            alive.clear();
+            self.locked.set(Range::ALL);
+        } else {
+            drop(alive);
+            self.entry.end(seq);
+        }
     }
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        ofd::unlock(&self.entry.file, if self.all { Range::ALL } else { Range::RECORD });
+        ofd::unlock(&self.entry.file, self.locked.get());
     }
 }
 
-/// Locks the alive byte of a grant on a description.
-pub(crate) fn lock_alive(file: &File, seq: u64) -> Result<()> {
-    match ofd::try_lock(file, Kind::Write, Range::alive(seq)) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Error::unavailable(
-            "another process has locked this grant's alive byte; nothing of tenure does that",
-        )
-        .settled()),
-        Err(source) => Err(refused("the file system has no byte locks", source)),
+/// Locks the alive byte of a session, which was seen to be free, and the byte of all sessions.
+pub(crate) fn lock_session(file: &File, seq: u64) -> Result<()> {
+    for (kind, range) in [(Kind::Write, Range::alive(seq)), (Kind::Read, Range::SESSION)] {
+        if !ofd::try_lock(file, kind, range).map_err(no_byte_locks)? {
+            return Err(Error::unavailable(
+                "a program that is not of tenure has locked bytes of the record file; end it",
+            )
+            .settled());
+        }
     }
+    Ok(())
 }
 
 pub(crate) fn is_locked(file: &File, range: Range) -> Result<bool> {
-    ofd::is_locked(file, range).map_err(|source| refused("the file system has no byte locks", source))
+    ofd::is_locked(file, range).map_err(no_byte_locks)
+}
+
+fn no_byte_locks(source: io::Error) -> Error {
+    refused("the file system has no byte locks", source)
 }
 
 pub(crate) fn read_header(file: &File) -> Result<Parsed> {

@@ -7,7 +7,7 @@ use nix::fcntl::OFlag;
 use tenure_core::{Fence, Result};
 
 use crate::entry::{Entry, read_at, refused};
-use crate::record::{Process, sum};
+use crate::record::{NUMBERS, Process, sum};
 use crate::store::Store;
 
 /// Not the name of a record file: those never start with a dot.
@@ -52,7 +52,9 @@ fn read(file: &File) -> Result<Fence> {
         if len == LEN && sum(fence).to_le_bytes() == *stored {
             let mut number = [0; 8];
             number.copy_from_slice(fence);
-            return Ok(Fence::new(u64::from_le_bytes(number)));
+            let number = u64::from_le_bytes(number);
+            // Beyond the end of the numbers it is not the fence of any record.
+            return Ok(if number < NUMBERS { Fence::new(number) } else { Fence::ZERO });
         }
     }
     Ok(Fence::ZERO)

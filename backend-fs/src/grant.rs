@@ -49,12 +49,13 @@ impl FileGrant {
     }
 
     /// Unlocks the alive byte, after the record says that the grant has ended.
-    pub(crate) fn end(&self, inside: Inside<'_>, free: bool) {
+    pub(crate) fn end(&self, inside: Inside<'_>) {
         self.0.ended.store(true, Ordering::Relaxed);
         match &self.0.session {
-            Some(file) => ofd::unlock(file, Range::alive(self.0.seq)),
-            None if free => inside.leave_free(),
-            None => self.0.entry.end(self.0.seq),
+            Some(file) => ofd::unlock(file, Range::ALL),
+            None if std::ptr::eq(inside.entry, &*self.0.entry) => inside.end(self.0.seq),
+            // A forked child: the byte is its parent's.
+            None => {}
         }
     }
 }
@@ -91,7 +92,7 @@ mod tests {
         for (pid, stays) in [(std::process::id(), false), (1, true)] {
             let file = File::options().read(true).write(true).open(&path).unwrap();
             let entry = Arc::new(Entry::new("a", "record", file, Process { pid, start: 0 }));
-            entry.come_alive(7)?;
+            assert!(entry.enter()?.come_alive(3, 7)?);
             drop(FileGrant::new(entry.clone(), 7, None));
             assert_eq!(ofd::is_locked(&outside, Range::alive(7)).unwrap(), stays);
         }

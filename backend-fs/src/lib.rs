@@ -23,7 +23,8 @@
 //! A record file is never removed while it is in use. Byte 0 is locked (`F_OFD_SETLK`) for the
 //! microseconds in which the record is read and changed; a byte far beyond the end, another one for
 //! each grant, is locked as long as the holder lives. The record says who holds the lock until when,
-//! on the clock that runs while the host sleeps, and of which boot.
+//! on the clock that runs while the host sleeps, and of which boot. It is believed only while nobody
+//! lives who was granted the lock after what it says.
 //!
 //! # What to know
 //!
@@ -34,6 +35,15 @@
 //!   that are long unused; a store does that by itself now and then for names unused for a day.
 //! * Fences come from the record and the wall clock. They are not forced to the disk: after a power
 //!   cut they go on from the clock.
+//! * A damaged record is not believed: one that was cut, emptied, scribbled on, or put back from a copy
+//!   while somebody holds the lock. Its name is closed (`Quarantined`) for the
+//!   settings' `max_ttl`, in which every lease ends, and then for as long as a session lives. The
+//!   holder is told at its next renewal that the lock is lost, and fences go on from the clock.
+//! * What the bytes and the byte locks of a file cannot tell from the truth: an earlier state of the
+//!   same grant, which says that the lease ends earlier; a record that was forged, its sums with it; an
+//!   emptied file of a name that nothing but its record keeps taken, as after
+//!   [`hold_at_least`](tenure_core::Lock::hold_at_least). Two may then hold the lock until the first one
+//!   renews, and only fences keep them apart.
 //! * A child that was forked without `exec` shares the open files: when its parent dies, the lock is
 //!   free only with its lease, or when the child ends too.
 //! * Who can write in the folder can break every lock in it. A folder that others can write is
@@ -68,6 +78,12 @@ mod grant;
 mod inspect;
 #[cfg(target_os = "linux")]
 mod ofd;
+#[cfg(target_os = "linux")]
+mod pace;
+#[cfg(all(test, target_os = "linux"))]
+mod properties;
+#[cfg(target_os = "linux")]
+mod queue;
 #[cfg(target_os = "linux")]
 mod record;
 #[cfg(target_os = "linux")]

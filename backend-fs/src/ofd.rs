@@ -25,31 +25,75 @@ pub(crate) struct Range {
     len: libc::off_t,
 }
 
+/// Where the alive bytes end. They go downwards from here, that of a later grant before that of an
+/// earlier one, so that byte 0 and those of all later grants are one range.
+const FIRST: libc::off_t = 1 << 61;
+const LAST: libc::off_t = 1 << 60;
+
+/// Where the tickets begin, and how many there are.
+const TICKET: libc::off_t = 1 << 62;
+const TICKETS: libc::off_t = 1 << 39;
+
 impl Range {
     /// The byte that is locked while the record is read and written.
     pub(crate) const RECORD: Self = Self { start: 0, len: 1 };
 
-    /// Byte 0 and all alive bytes.
+    /// Byte 0 and all others.
     pub(crate) const ALL: Self = Self { start: 0, len: 0 };
 
     /// All alive bytes.
-    pub(crate) const ALIVE: Self = Self { start: ALIVE, len: 0 };
+    pub(crate) const ALIVE: Self = Self { start: LAST, len: FIRST - LAST + 1 };
 
-    /// The byte that every process locks for reading while it waits for the lock: not of any use to
-    /// itself, but seen by a process that takes the lock again and again.
-    pub(crate) const AWAITED: Self = Self { start: 1 << 39, len: 1 };
+    /// All tickets.
+    pub(crate) const AWAITED: Self = Self::tickets(0, TICKETS);
 
-    /// The alive byte of one grant.
+    /// The byte that a process locks for reading while it waits for the lock, for others to see; which
+    /// one it is says since when. Numbers begin anew when nobody waits, and after 2^39, which would merely
+    /// make one round less fair.
+    pub(crate) fn ticket(number: u64) -> Self {
+        let number = wrapped(number);
+        Self::tickets(number, number + 1)
+    }
+
+    const fn tickets(first: libc::off_t, end: libc::off_t) -> Self {
+        Self { start: TICKET + first, len: end - first }
+    }
+
+    /// The byte that every session locks for reading beside its alive byte: it has no lease, so
+    /// nothing but this tells that it must be waited for when its record is lost.
+    pub(crate) const SESSION: Self = Self { start: TICKET - 1, len: 1 };
+
+    /// The alive byte of one grant, by its number.
     ///
     /// It must be another one for each grant: with one for all, a stopped holder whose lease ran
     /// out would still own it, and its end would make its successor look dead.
     pub(crate) fn alive(seq: u64) -> Self {
-        // Unique for 2^61 grants of one name.
-        Self { start: ALIVE + (seq & ((1 << 61) - 1)).cast_signed(), len: 1 }
+        Self { start: alive(seq), len: 1 }
+    }
+
+    /// The alive byte of a grant with those of the numbers that were left out before it.
+    pub(crate) fn alive_between(after: u64, seq: u64) -> Self {
+        Self { start: alive(seq), len: alive(after) - alive(seq) }
+    }
+
+    /// The alive bytes of all grants after this number, down to byte 1.
+    pub(crate) fn alive_after(seq: u64) -> Self {
+        Self { start: 1, len: alive(seq) - 1 }
+    }
+
+    /// Everything before the alive byte of a grant: byte 0, and the alive bytes of later ones.
+    pub(crate) fn before_alive(seq: u64) -> Self {
+        Self { start: 0, len: alive(seq) }
     }
 }
 
-const ALIVE: libc::off_t = 1 << 40;
+fn alive(seq: u64) -> libc::off_t {
+    FIRST - libc::off_t::try_from(seq).unwrap_or(libc::off_t::MAX).min(FIRST - LAST)
+}
+
+fn wrapped(ticket: u64) -> libc::off_t {
+    ticket.cast_signed() & (TICKETS - 1)
+}
 
 /// Locks a range, or says that another description has it.
 pub(crate) fn try_lock(file: &File, kind: Kind, range: Range) -> io::Result<bool> {
@@ -62,15 +106,61 @@ pub(crate) fn try_lock(file: &File, kind: Kind, range: Range) -> io::Result<bool
 
 /// Unlocks a range, for all copies of the descriptor.
 pub(crate) fn unlock(file: &File, range: Range) {
-    // Splitting a range can need memory, but these are never split; nothing else can fail.
+    // Cutting a range in two needs memory of the kernel; nothing else can fail.
     let _ = fcntl(file, FcntlArg::F_OFD_SETLK(&describe(Kind::None, range)));
 }
 
 /// Whether another description has a lock in a range. Its own are not seen.
 pub(crate) fn is_locked(file: &File, range: Range) -> io::Result<bool> {
+    Ok(find(file, range)?.is_some())
+}
+
+/// The lowest ticket from `first` on and below `end` that another description has.
+pub(crate) fn lowest_ticket(file: &File, first: u64, end: u64) -> io::Result<Option<u64>> {
+    let (first, mut end) = (wrapped(first), wrapped(end));
+    let mut lowest = None;
+    // Whichever the kernel comes upon first; there may be lower ones.
+    while first < end
+        && let Some(found) = find(file, Range::tickets(first, end))?
+    {
+        end = (found.start - TICKET).max(first);
+        lowest = Some(end.cast_unsigned());
+    }
+    Ok(lowest)
+}
+
+/// The first number from `least` on that is above every ticket of another description.
+pub(crate) fn next_ticket(file: &File, least: u64) -> io::Result<u64> {
+    let mut next = wrapped(least);
+    while next < TICKETS
+        && let Some(found) = find(file, Range::tickets(next, TICKETS))?
+    {
+        next = (found.start - TICKET + found.len).max(next + 1);
+    }
+    Ok(next.cast_unsigned())
+}
+
+/// The number of the latest grant whose alive byte another description has.
+pub(crate) fn latest_alive(file: &File) -> io::Result<Option<u64>> {
+    let (mut before, mut latest) = (Range::ALIVE, None);
+    // The kernel tells of any one; what starts before that is later.
+    while let Some(found) = find(file, before)? {
+        let start = found.start.clamp(LAST, FIRST);
+        latest = Some((FIRST - start).cast_unsigned());
+        if start == LAST {
+            break;
+        }
+        before.len = start - LAST;
+    }
+    Ok(latest)
+}
+
+/// A range that another description has locked, if there is one in this range.
+fn find(file: &File, range: Range) -> io::Result<Option<Range>> {
     let mut found = describe(Kind::Write, range);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut found))?;
-    Ok(found.l_type != Kind::None as libc::c_short)
+    let locked = found.l_type != Kind::None as libc::c_short;
+    Ok(locked.then_some(Range { start: found.l_start, len: found.l_len }))
 }
 
 fn describe(kind: Kind, range: Range) -> libc::flock {

@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -13,11 +12,12 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::geteuid;
-use tenure_core::{Claim, Error, Moment, Result, Settings, Site};
+use tenure_core::{Claim, Error, Fence, Moment, Result, Settings, Site};
 
 use crate::config::Access;
 use crate::entry::{Entry, Inside, refused};
 use crate::file_name;
+use crate::pace::Pace;
 use crate::record::{Boot, Parsed, Process, Record, State};
 use crate::task;
 use crate::watch::Listener;
@@ -30,8 +30,7 @@ pub(crate) struct Store {
     pub(crate) access: Access,
     pub(crate) network_allowed: bool,
     pub(crate) boot: Boot,
-    /// Until when tasks use the pool for everything, in nanoseconds since boot.
-    pub(crate) slow_until: AtomicU64,
+    pub(crate) pace: Pace,
     first: Local,
 }
 
@@ -68,7 +67,7 @@ impl Store {
             access,
             network_allowed,
             boot: boot()?,
-            slow_until: AtomicU64::new(0),
+            pace: Pace::default(),
             first: Local::new(),
         })
     }
@@ -137,25 +136,38 @@ impl Store {
                 Ok(None)
             }
             // Whoever was about to remove the file died over it.
-            Parsed::Record(mut record) => {
+            Parsed::Record(mut record) if !entry.is_anyone_alive()? => {
                 record.free();
                 inside.write(&record)?;
                 Ok(Some((inside, record)))
             }
-            // A file that was emptied under a holder is not a new one.
-            Parsed::Blank if !entry.is_anyone_alive()? => {
+            // One that was emptied under a holder is found out before anything is granted.
+            Parsed::Blank => {
                 let record = Record::new(&entry.key, self.floor()?);
                 inside.create(&record)?;
                 Ok(Some((inside, record)))
             }
+            Parsed::Record(record) => {
+                let record = self.quarantine(&inside, record.fence)?;
+                Ok(Some((inside, record)))
+            }
             _ => {
-                let mut record = Record::new(&entry.key, self.floor()?);
-                let end = Moment::now() + self.site.settings().max_ttl().get();
-                record.close_until(end, State::Quarantined, self.boot);
-                inside.create(&record)?;
+                let record = self.quarantine(&inside, Fence::ZERO)?;
                 Ok(Some((inside, record)))
             }
         }
+    }
+
+    /// Closes a record that is not whole or not true for as long as anybody can believe in a lease,
+    /// and goes on above what is known of its fence.
+    pub(crate) fn quarantine(&self, inside: &Inside<'_>, known: Fence) -> Result<Record> {
+        let mut record = Record::new(&inside.entry.key, self.floor()?.max(known));
+        // No later grant may get the number, and with it the alive byte, of one that lives.
+        record.seq = inside.entry.latest_alive()?;
+        let end = Moment::now() + self.site.settings().max_ttl().get();
+        record.close_until(end, State::Quarantined, self.boot);
+        inside.create(&record)?;
+        Ok(record)
     }
 
     /// Opens a file of the folder; `None` if it is not there. Follows no link, and takes nothing
@@ -326,19 +338,106 @@ fn started() -> u64 {
 mod tests {
     use super::*;
     use crate::Files;
+    use crate::record::NUMBERS;
     use tenure_core::Lock;
+
+    /// Changes the record of "a" behind everybody's back, with its sums right.
+    fn forge(files: &Files, change: impl FnOnce(&mut Record)) -> Result<()> {
+        let (entry, _) = files.0.open("lock:a")?;
+        let Parsed::Record(mut record) = entry.peek()? else { panic!("there is a record") };
+        change(&mut record);
+        entry.enter()?.write(&record)
+    }
 
     #[test]
     fn a_reboot_frees_what_was_held_and_fences_go_on() -> Result<()> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("locks");
         let before = Files::open(&path)?;
-        let session = Lock::new(&before, "a").session().try_acquire()?;
-        let detached = Lock::new(&before, "b").release_on_drop(false).try_acquire()?;
+        // Nobody lives after a reboot; what is left of both is their records.
+        let left = |lock: Lock<Files>| Ok::<_, Error>(lock.release_on_drop(false).try_acquire()?.fence());
+        let (session, lease) = (left(Lock::new(&before, "a").session())?, left(Lock::new(&before, "b"))?);
+        for name in ["a", "b"] {
+            assert!(Lock::new(&before, name).try_acquire().unwrap_err().is_contended());
+        }
         let mut after = Files::open(&path)?;
         Arc::get_mut(&mut after.0).unwrap().boot = [9; 16];
-        assert!(Lock::new(&after, "a").try_acquire()?.fence() > session.fence());
-        assert!(Lock::new(&after, "b").try_acquire()?.fence() > detached.fence());
+        assert!(Lock::new(&after, "a").try_acquire()?.fence() > session);
+        assert!(Lock::new(&after, "b").try_acquire()?.fence() > lease);
+        Ok(())
+    }
+
+    #[test]
+    fn a_record_that_its_living_holder_belies_is_quarantined() -> Result<()> {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (Files::open(dir.path())?, Files::open(dir.path())?);
+        let changes: [fn(&mut Record); 4] = [
+            |record| record.boot = [9; 16],
+            |record| record.state = State::Retired,
+            |record| record.seq = 1,
+            |record| *record = Record::new("lock:a", Fence::ZERO),
+        ];
+        Lock::new(&other, "a").try_acquire()?.release()?;
+        for session in [false, true] {
+            for change in changes {
+                let lock = Lock::new(&one, "a");
+                let held = if session { lock.session() } else { lock }.try_acquire()?;
+                let (entry, _) = one.0.open("lock:a")?;
+                let Parsed::Record(truth) = entry.peek()? else { panic!("there is a record") };
+                for files in [&one, &other] {
+                    forge(files, |record| {
+                        record.clone_from(&truth);
+                        change(record);
+                    })?;
+                    let error = Lock::new(files, "a").try_acquire().unwrap_err();
+                    assert!(error.is_quarantined(), "{error}");
+                }
+                drop(held);
+                forge(&one, Record::free)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_name_that_is_closed_for_longer_than_can_be_asked_opens_after_max_ttl() -> Result<()> {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::open(dir.path())?;
+        let lock = Lock::new(&files, "a").release_on_drop(false);
+        for state in [State::Quarantined, State::Lingering, State::Plain] {
+            // The last two are no end at all, and that of nobody in particular.
+            for deadline in [u64::MAX / 2, u64::MAX - 1, u64::MAX] {
+                if state == State::Plain && deadline == u64::MAX {
+                    continue;
+                }
+                drop(lock.try_acquire()?);
+                forge(&files, |record| (record.state, record.deadline) = (state, deadline))?;
+                let error = lock.try_acquire().unwrap_err();
+                let wait = error.retry_after().unwrap();
+                assert!(error.is_quarantined() && wait <= files.0.site.settings().max_ttl().get(), "{error}");
+                forge(&files, Record::free)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_record_without_a_number_left_grants_nothing() -> Result<()> {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::open(dir.path())?;
+        let lock = Lock::new(&files, "a");
+        lock.try_acquire()?.release()?;
+        let changes: [fn(&mut Record); 2] =
+            [|record| record.fence = Fence::new(NUMBERS - 1), |record| record.seq = NUMBERS - 1];
+        for change in changes {
+            forge(&files, change)?;
+            for _ in 0..2 {
+                let error = lock.try_acquire().unwrap_err();
+                assert!(error.is_misconfigured() && error.to_string().contains("lock=a.lock"), "{error}");
+            }
+            forge(&files, |record| (record.seq, record.fence) = (7, Fence::new(7)))?;
+            lock.try_acquire()?.release()?;
+        }
         Ok(())
     }
 

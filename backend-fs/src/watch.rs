@@ -48,9 +48,13 @@ struct Registration {
     key: Box<str>,
 }
 
-/// How often a holder whose file was closed is looked at again: the event comes before the kernel
-/// has taken its byte locks away.
+/// When a holder whose file was closed is looked at again, in milliseconds: the event comes before the
+/// kernel has taken its byte locks away.
 const LOOKS: [u64; 4] = [1, 2, 8, 32];
+
+/// How long a free lock is left to the process that has waited longest. One that runs comes within a
+/// hundredth of that; one that is stopped costs every other one so much, once.
+const COURTESY: Duration = Duration::from_millis(20);
 
 impl Listener {
     /// Starts listening; `None` where the limits of inotify or of threads are reached.
@@ -155,29 +159,46 @@ struct Listening {
     stopped: PipeReader,
 }
 
+/// A second look, and when it is due.
+#[derive(Clone, Copy)]
+struct Again {
+    at: Moment,
+    why: Why,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// The grant ends then.
+    Ending,
+    /// The holder may be about to die; how often it was looked at since.
+    Dying(usize),
+    /// Since this grant ended it is the turn of the process with this ticket.
+    Left { granted: u64, first: u64 },
+}
+
 /// What a look from outside says.
 enum Seen {
-    Taken,
-    /// Taken by one that a byte lock says is alive.
-    Alive,
-    MayBeFree,
+    /// It has a holder until then, or is kept closed; whether a byte lock says that the holder is alive.
+    Taken {
+        until: Option<Moment>,
+        alive: bool,
+    },
+    /// Nobody has it since this grant, if it is known which one that was.
+    Free {
+        granted: Option<u64>,
+    },
     Removed,
 }
 
 impl Listening {
     fn run(self) {
-        // Keys to look at again, and how often they were looked at.
-        let mut again: HashMap<Box<str>, usize> = HashMap::new();
+        let mut again = HashMap::new();
         loop {
-            let wait = again.values().filter_map(|looks| LOOKS.get(*looks)).min();
-            let timeout = wait.map_or(PollTimeout::NONE, |millis| {
-                PollTimeout::try_from(Duration::from_millis(*millis)).unwrap_or(PollTimeout::ZERO)
-            });
             let mut ready = [
                 PollFd::new(self.watcher.inotify.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.stopped.as_fd(), PollFlags::POLLIN),
             ];
-            match poll(&mut ready, timeout) {
+            match poll(&mut ready, timeout(&again)) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(_) => return,
             }
@@ -187,16 +208,18 @@ impl Listening {
             let Some(store) = self.store.upgrade() else { return };
             if ready[0].any().unwrap_or(false) {
                 self.read(&store, &mut again);
-            } else {
-                again.retain(|key, looks| {
-                    *looks += 1;
-                    self.look(&store, key, *looks < LOOKS.len())
-                });
+            }
+            let now = Moment::now();
+            let due: Vec<_> = again.extract_if(|_, again: &mut Again| again.at <= now).collect();
+            for (key, known) in due {
+                if let Some(next) = self.look(&store, &key, Some(known), false) {
+                    again.insert(key, next);
+                }
             }
         }
     }
 
-    fn read(&self, store: &Arc<Store>, again: &mut HashMap<Box<str>, usize>) {
+    fn read(&self, store: &Arc<Store>, again: &mut HashMap<Box<str>, Again>) {
         let Ok(events) = self.watcher.inotify.read_events() else { return };
         for event in events {
             if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
@@ -204,33 +227,81 @@ impl Listening {
                 continue;
             }
             let Some(key) = self.watcher.names().by_descriptor.get(&event.wd).cloned() else { continue };
+            let known = again.remove(&key);
             let closed = event.mask.intersects(AddWatchFlags::IN_CLOSE);
-            if self.look(store, &key, closed) {
-                again.insert(key, 0);
+            if let Some(next) = self.look(store, &key, known, closed) {
+                again.insert(key, next);
             }
         }
     }
 
-    /// Looks at a record and notifies if it may be free; true if it must be looked at again,
-    /// because a holder may be about to die.
-    fn look(&self, store: &Arc<Store>, key: &str, closed: bool) -> bool {
-        let Some(entry) = self.watcher.entry(key) else { return false };
-        match seen(&entry, store.boot) {
-            Ok(Seen::Taken) => return false,
-            Ok(Seen::Alive) => return closed,
+    /// Looks at a record, and notifies if it may be free and nobody has waited longer. Returns when it
+    /// must be looked at again, and why; `known` is what it said before, `closed` whether the file was
+    /// closed just now.
+    fn look(&self, store: &Arc<Store>, key: &str, known: Option<Again>, closed: bool) -> Option<Again> {
+        let entry = self.watcher.entry(key)?;
+        let now = Moment::now();
+        match seen(&entry, now, store.boot) {
+            Ok(Seen::Taken { until, alive }) => {
+                let known = if closed { Some(Again { at: now, why: Why::Dying(0) }) } else { known };
+                let dying = known.filter(|_| alive).and_then(|known| known.dying(now));
+                let ending = until.map(|at| Again { at, why: Why::Ending });
+                return dying.into_iter().chain(ending).min_by_key(|again| again.at);
+            }
             Ok(Seen::Removed) => {
                 // Opening the file that takes its place moves the watch there.
                 entry.retire();
                 let _ = store.open(key);
             }
-            Ok(Seen::MayBeFree) | Err(_) => {}
+            Ok(Seen::Free { granted: Some(granted) }) => {
+                if let Some(left) = leave(&entry, granted, now, known) {
+                    return Some(left);
+                }
+            }
+            Ok(Seen::Free { granted: None }) | Err(_) => {}
         }
         store.site.notify(key);
-        false
+        None
     }
 }
 
-fn seen(entry: &Entry, boot: Boot) -> Result<Seen> {
+impl Again {
+    /// The next look at a holder that may be about to die.
+    fn dying(self, now: Moment) -> Option<Self> {
+        let Why::Dying(looks) = self.why else { return None };
+        if now < self.at {
+            return Some(self);
+        }
+        let at = now + Duration::from_millis(*LOOKS.get(looks)?);
+        Some(Self { at, why: Why::Dying(looks + 1) })
+    }
+}
+
+/// Leaves a lock that is free since a grant to the process that has waited longest, unless it was left
+/// to that one before and not taken.
+fn leave(entry: &Entry, granted: u64, now: Moment, known: Option<Again>) -> Option<Again> {
+    if let Some(Again { at, why: Why::Left { granted: since, first } }) = known
+        && at <= now
+        && since == granted
+    {
+        entry.queue.pass(first);
+    }
+    let why = Why::Left { granted, first: entry.queue.behind(granted)? };
+    let since = known.filter(|known| known.why == why);
+    Some(since.unwrap_or(Again { at: now + COURTESY, why }))
+}
+
+/// Until the first second look. The clock of `poll` stops while the machine is suspended, so it is
+/// looked at now and then.
+fn timeout(again: &HashMap<Box<str>, Again>) -> PollTimeout {
+    const LONGEST: Duration = Duration::from_secs(1);
+    let Some(first) = again.values().map(|again| again.at).min() else { return PollTimeout::NONE };
+    // Rounded up, so that it is due by then.
+    let wait = first.since(Moment::now()).min(LONGEST) + Duration::from_micros(999);
+    PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO)
+}
+
+fn seen(entry: &Entry, now: Moment, boot: Boot) -> Result<Seen> {
     let mut parsed = entry.peek()?;
     for _ in 0..3 {
         if parsed != Parsed::Torn {
@@ -239,12 +310,19 @@ fn seen(entry: &Entry, boot: Boot) -> Result<Seen> {
         // The look crossed a write.
         parsed = entry.peek()?;
     }
-    let Parsed::Record(record) = parsed else { return Ok(Seen::MayBeFree) };
-    Ok(match record.standing(Moment::now(), boot) {
+    let Parsed::Record(record) = parsed else { return Ok(Seen::Free { granted: None }) };
+    let free = Seen::Free { granted: Some(record.seq) };
+    Ok(match record.standing(now, boot) {
         Standing::Retired => Seen::Removed,
-        Standing::Free => Seen::MayBeFree,
-        Standing::Quarantined(_) | Standing::Held { alive: None, .. } => Seen::Taken,
-        Standing::Held { alive: Some(seq), .. } if entry.is_alive(seq)? => Seen::Alive,
-        Standing::Held { .. } => Seen::MayBeFree,
+        Standing::Free | Standing::Impossible => free,
+        Standing::Quarantined(wait) => Seen::Taken { until: Some(now + wait), alive: false },
+        Standing::Held { remaining, alive } => {
+            let is_alive = alive.map(|seq| entry.is_alive(seq)).transpose()?;
+            let until = remaining.map(|remaining| now + remaining);
+            match is_alive {
+                Some(false) => free,
+                alive => Seen::Taken { until, alive: alive.is_some() },
+            }
+        }
     })
 }

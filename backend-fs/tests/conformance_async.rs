@@ -7,7 +7,8 @@ use tenure_conformance::Suite;
 use tenure_fs::Files;
 
 fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build();
+    let runtime = runtime.expect("there are threads for a runtime");
     Suite::new("fs-async")
         .open_async_on(
             move |future| runtime.block_on(future),

@@ -1,92 +1,27 @@
 //! What is true of locks in files when their holders are killed, stopped, or forgotten.
-//!
-//! The test binary runs itself as a child: `TENURE_TEST_ROLE` says what the child does.
 
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "helpers of tests, outside of test functions"
-)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
+mod support;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tenure_core::{Cause, Fence, Lock, Owner, Result, Settings};
+use support::{Role, role, say, sleepy, store, wait_for_parent};
+use tenure_core::{Cause, Fence, Lock, Owner, Result};
 use tenure_fs::Files;
-
-const ROLE: &str = "TENURE_TEST_ROLE";
-const DIR: &str = "TENURE_TEST_DIR";
-
-/// A child of this test; killed when dropped.
-struct Role {
-    child: Child,
-    output: BufReader<std::process::ChildStdout>,
-}
-
-impl Role {
-    fn start(role: &str, dir: &Path) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "the_child_plays_its_role", "--nocapture"])
-            .env(ROLE, role)
-            .env(DIR, dir)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        Self { child, output }
-    }
-
-    /// The next thing it says, after what the test harness prints.
-    fn says(&mut self) -> String {
-        let mut line = String::new();
-        while self.output.read_line(&mut line).unwrap() > 0 {
-            if let Some((_, said)) = line.trim_end().split_once("says ") {
-                return said.to_owned();
-            }
-            line.clear();
-        }
-        panic!("the child ended without a word");
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
-    }
-
-    fn end(mut self) -> bool {
-        drop(self.child.stdin.take());
-        self.child.wait().unwrap().success()
-    }
-}
-
-impl Drop for Role {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn say(what: impl std::fmt::Display) {
-    println!("says {what}");
-    std::io::stdout().flush().unwrap();
-}
-
-/// Until the parent has read enough.
-fn wait_for_parent() {
-    let _ = std::io::stdin().read_line(&mut String::new());
-}
 
 #[test]
 fn the_child_plays_its_role() {
-    let Ok(role) = std::env::var(ROLE) else { return };
-    play(&role, Path::new(&std::env::var(DIR).unwrap())).unwrap();
+    if let Some((role, dir)) = role() {
+        play(&role, &dir).unwrap();
+    }
 }
 
 #[expect(clippy::zombie_processes, reason = "the heir of a session outlives the child; the test ends it")]
@@ -157,19 +92,6 @@ fn hammer(files: &Files, dir: &Path, times: u32) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn store() -> (tempfile::TempDir, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("locks");
-    (dir, path)
-}
-
-/// A store whose waiters never look by themselves.
-fn sleepy(path: &Path) -> Files {
-    let minute = Duration::from_secs(60);
-    let settings = Settings::default().with_sleep(minute).and_then(|settings| settings.with_recheck(minute));
-    Files::builder(path).settings(settings.unwrap()).open().unwrap()
 }
 
 #[test]

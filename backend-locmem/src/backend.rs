@@ -108,8 +108,8 @@ impl Backend for LocMem {
         let deadline = Moment::now() + due.ttl();
         holder.deadline = Some(deadline);
         let shorter = before.is_none_or(|before| deadline < before);
-        if let Some((first, site)) = state.first().filter(|_| shorter) {
-            site.recheck(first);
+        if shorter {
+            state.tell_first_of_end();
         }
         Ok(())
     }
@@ -140,7 +140,10 @@ impl Backend for LocMem {
         let entry = self.entry(claim)?;
         let mut state = entry.lock();
         state.queue(claim, &self.0.site);
-        entry.hand_on(&mut state);
+        // The name may have become free since it was denied, or somebody else's.
+        if state.is_first(claim.owner()) {
+            entry.hand_on(&mut state);
+        }
         Ok(Watch::queued(()))
     }
 }
@@ -149,7 +152,9 @@ impl Restore for LocMem {
     fn restore(&self, claim: &Claim) -> Result<Granted<()>> {
         let entry = self.entry(claim)?;
         let mut state = entry.lock();
-        state.adopt(claim).ok_or_else(|| Error::lost(Cause::Superseded))
+        let granted = state.adopt(claim).ok_or_else(|| Error::lost(Cause::Superseded))?;
+        state.tell_first_of_end();
+        Ok(granted)
     }
 }
 

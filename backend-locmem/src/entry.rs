@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::panic::Location;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
 
 use tenure_core::{
     Claim, Delivery, Denied, Fence, Granted, Lease, Mode, Moment, Owner, Site, Term, wall_coarse, wall_micros,
 };
+
+use crate::sync::{Mutex, MutexGuard};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,7 +28,7 @@ pub(crate) struct State {
     sharers: Vec<Holding>,
     /// With the handle of the store that each came through: that is where it listens.
     queue: VecDeque<(Claim, Site)>,
-    /// Whose locks were opened by force while they may still have believed in them.
+    /// Whose locks were opened by force last, while they may still have believed in them.
     evicted: Vec<Owner>,
 }
 
@@ -67,7 +69,8 @@ impl Entry {
         !state.queue.is_empty() || state.holdings().any(|holder| holder.is_live(now))
     }
 
-    /// Hands a name on to the first waiters that are still there, as far as they can have it.
+    /// Hands a name on to the first waiters that are still there, as far as they can have it. Who is the
+    /// first after that is told when the name has an end now that it may not know of.
     #[inline]
     pub(crate) fn hand_on(&self, state: &mut State) {
         if !state.queue.is_empty() {
@@ -87,6 +90,7 @@ impl Entry {
                 state.remove(next.owner());
             }
         }
+        state.tell_first_of_end();
     }
 }
 
@@ -117,8 +121,12 @@ impl State {
             return Err(self.denial(claim.mode(), Moment::now()));
         }
         // It may have stood there itself.
-        self.queue.pop_front();
-        Ok(self.grant(claim, site))
+        let stood = self.queue.pop_front().is_some();
+        let granted = self.grant(claim, site);
+        if stood {
+            self.tell_first_of_end();
+        }
+        Ok(granted)
     }
 
     #[inline]
@@ -221,7 +229,7 @@ impl State {
         let losers: Vec<_> =
             self.holdings().filter_map(|holder| Some((holder.owner?, holder.site.clone()))).collect();
         if now_open {
-            self.evicted.extend(losers.iter().map(|(owner, _)| *owner));
+            self.evicted = losers.iter().map(|(owner, _)| *owner).collect();
             self.holder = None;
             self.sharers.clear();
         } else {
@@ -247,16 +255,24 @@ impl State {
         self.queue.len()
     }
 
-    /// The first in the queue.
-    pub(crate) fn first(&self) -> Option<(Owner, &Site)> {
-        self.queue.front().map(|(claim, site)| (claim.owner(), site))
+    /// Whether this owner is the first in the queue.
+    pub(crate) fn is_first(&self, owner: Owner) -> bool {
+        self.queue.front().is_some_and(|(first, _)| first.owner() == owner)
+    }
+
+    /// Lets the first in the queue ask once more, so that it learns when the name opens by itself.
+    pub(crate) fn tell_first_of_end(&self) {
+        if self.holdings().any(|holder| holder.deadline.is_some())
+            && let Some((first, site)) = self.queue.front()
+        {
+            site.recheck(first.owner());
+        }
     }
 
     #[inline]
     fn grant(&mut self, claim: &Claim, site: Option<&Site>) -> Granted<()> {
         let (lease, deadline) = life(claim.term(), claim.is_detached());
         let fence = next_fence(claim.floor());
-        self.evicted.clear();
         let holding = Holding {
             owner: Some(claim.owner()),
             mode: claim.mode(),

@@ -36,6 +36,7 @@ impl Inspect for LocMem {
         for (loser, site) in losers {
             site.as_ref().unwrap_or_else(|| self.shards().first()).revoke(&key, loser, Cause::Forced);
         }
+        self.site().force_released(&seen, breaking, reason);
         Ok(Some(seen))
     }
 }

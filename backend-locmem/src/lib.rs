@@ -32,4 +32,9 @@ mod entry;
 mod inspect;
 mod shards;
 
+#[cfg(not(tenure_shuttle))]
+use std::sync;
+#[cfg(tenure_shuttle)]
+use tenure_core::sync;
+
 pub use backend::LocMem;

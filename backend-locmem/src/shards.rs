@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use foldhash::fast::RandomState;
 use tenure_core::Site;
 
 use crate::entry::Entry;
+use crate::sync::{Mutex, MutexGuard};
 
 const SHARDS: usize = 64;
 

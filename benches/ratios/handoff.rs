@@ -1,35 +1,99 @@
 //! From one holder's release to the next holder's return.
 
+use std::cell::{Cell, RefCell};
 use std::fs::File;
+use std::future::Future;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tenure::aio::{self, AsyncHandle};
 use tenure::{Backend, Files, Handle, LocMem, Lock};
 
 use crate::measure::{nanos, percentile, pin, report};
 
 const ROUNDS: usize = 300;
 
+/// What is compared with each other takes turns so often, and meets the same machine.
+const SPELLS: usize = 6;
+
 pub(crate) fn run() {
     for cpus in [[0, 0], [0, 1]] {
         println!("holder on cpu {}, waiter on cpu {}; medians, p99 in brackets", cpus[0], cpus[1]);
         let polled = polling(cpus);
-        let (parked, memory) = (park_unpark(cpus), locmem(cpus));
-        show("locmem", "a thread park/unpark", &memory, &parked, &polled);
+        let memory = memory(cpus);
+        show("locmem", "a thread park/unpark", &memory.threads, &park_unpark(cpus), &polled);
+        memory.compare("locmem");
         let folder = tempfile::tempdir().unwrap();
-        let (blocked, files) = (flock(folder.path(), cpus), files(folder.path(), cpus));
-        show("files", "a blocking flock hand-off", &files, &blocked, &polled);
+        let blocked = flock(folder.path(), cpus);
+        let files = files(folder.path(), cpus);
+        show("files", "a blocking flock hand-off", &files.threads, &blocked, &polled);
+        files.compare("files");
     }
 }
 
 fn show(what: &str, over: &str, times: &[Duration], raw: &[Duration], polled: &[Duration]) {
-    let p50 = |times: &[Duration]| percentile(times.to_vec(), 50);
-    let ratio = (nanos(p50(times)), nanos(p50(raw)));
-    report(format!("{what} hand-off"), over, ratio, Some(4.0));
+    report(format!("{what} hand-off"), over, (p50(times), p50(raw)), Some(4.0));
     let (p99, raw99) = (percentile(times.to_vec(), 99), percentile(raw.to_vec(), 99));
-    println!("            [p99 {p99:?} / {raw99:?}; polling every 100 ms takes {:?}]", p50(polled));
+    println!(
+        "            [p99 {p99:?} / {raw99:?}; polling every 100 ms takes {:?}]",
+        percentile(polled.to_vec(), 50)
+    );
+}
+
+fn p50(times: &[Duration]) -> f64 {
+    nanos(percentile(times.to_vec(), 50))
+}
+
+/// The hand-offs of one store, measured in turn.
+#[derive(Default)]
+struct HandOffs {
+    threads: Vec<Duration>,
+    /// From a thread that awaits to another.
+    awaited: Vec<Duration>,
+    /// The same, with the waiter under tokio.
+    tokio: Vec<Duration>,
+    /// From task to task of one thread.
+    tasks: Vec<Duration>,
+}
+
+impl HandOffs {
+    fn measure<B: Handle + AsyncHandle>(
+        one: &B,
+        other: &B,
+        parked: impl Fn() -> bool + Copy,
+        cpus: [usize; 2],
+    ) -> Self {
+        let (ours, theirs) = (Lock::new(one, "x"), Lock::new(other, "x"));
+        let (our_task, their_task) = (aio::Lock::new(one, "x"), aio::Lock::new(other, "x"));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut measured = Self::default();
+        for _ in 0..SPELLS {
+            measured.threads.extend(locks(&ours, &theirs, parked, cpus));
+            let here = || aio::block_on(got(&their_task));
+            measured.awaited.extend(polled_locks(&our_task, parked, cpus, here));
+            let under_tokio = || runtime.block_on(got(&their_task));
+            measured.tokio.extend(polled_locks(&our_task, parked, cpus, under_tokio));
+            // One thread has but one cpu.
+            if cpus[0] == cpus[1] {
+                measured.tasks.extend(tasks(&our_task, &their_task, parked));
+            }
+        }
+        measured
+    }
+
+    fn compare(&self, what: &str) {
+        let threads = p50(&self.threads);
+        let ratio = |times: &[Duration]| (p50(times), threads);
+        let over = "from thread to thread in blocking code";
+        report(format!("{what} hand-off, awaited"), over, ratio(&self.awaited), Some(1.3));
+        report(format!("{what} hand-off to a task of tokio"), over, ratio(&self.tokio), Some(1.3));
+        if !self.tasks.is_empty() {
+            let what = format!("{what} hand-off from task to task of a thread");
+            report(what, over, ratio(&self.tasks), Some(1.3));
+        }
+    }
 }
 
 /// Lets a thread `wait`, and measures from the beginning of `end` to when it says that it got
@@ -92,17 +156,15 @@ fn park_unpark(cpus: [usize; 2]) -> Vec<Duration> {
     })
 }
 
-fn locmem(cpus: [usize; 2]) -> Vec<Duration> {
+fn memory(cpus: [usize; 2]) -> HandOffs {
     let store = LocMem::for_this_process_only();
-    let parked = || store.waiting("lock:x") == 1;
-    locks(&Lock::new(&store, "x"), &Lock::new(&store, "x"), parked, cpus)
+    HandOffs::measure(&store, &store, || store.waiting("lock:x") == 1, cpus)
 }
 
 /// Two handles opened separately, as two processes have them.
-fn files(folder: &Path, cpus: [usize; 2]) -> Vec<Duration> {
+fn files(folder: &Path, cpus: [usize; 2]) -> HandOffs {
     let (one, other) = (Files::open(folder).unwrap(), Files::open(folder).unwrap());
-    let parked = || other.site().waiting("lock:x") == 1;
-    locks(&Lock::new(&one, "x"), &Lock::new(&other, "x"), parked, cpus)
+    HandOffs::measure(&one, &other, || Backend::site(&other).waiting("lock:x") == 1, cpus)
 }
 
 fn locks<B: Handle>(
@@ -111,9 +173,9 @@ fn locks<B: Handle>(
     parked: impl Fn() -> bool,
     cpus: [usize; 2],
 ) -> Vec<Duration> {
-    let held = std::cell::RefCell::new(None);
+    let held = RefCell::new(None);
     rounds(
-        ROUNDS,
+        ROUNDS / SPELLS,
         cpus,
         || *held.borrow_mut() = Some(ours.acquire().unwrap()),
         parked,
@@ -125,6 +187,74 @@ fn locks<B: Handle>(
             got
         },
     )
+}
+
+fn polled_locks<B: AsyncHandle>(
+    ours: &aio::Lock<B>,
+    parked: impl Fn() -> bool,
+    cpus: [usize; 2],
+    wait: impl FnMut() -> Instant + Send,
+) -> Vec<Duration> {
+    let held = RefCell::new(None);
+    rounds(
+        ROUNDS / SPELLS,
+        cpus,
+        || *held.borrow_mut() = Some(aio::block_on(ours.acquire()).unwrap()),
+        parked,
+        || held.take().map_or((), |held| aio::block_on(held.release()).unwrap()),
+        wait,
+    )
+}
+
+/// Waits for the lock, and says when it was there.
+async fn got<B: AsyncHandle>(lock: &aio::Lock<B>) -> Instant {
+    let held = lock.acquire().await.unwrap();
+    let got = Instant::now();
+    held.release().await.unwrap();
+    got
+}
+
+/// Both on the executor of one thread.
+fn tasks<B: AsyncHandle>(
+    ours: &aio::Lock<B>,
+    theirs: &aio::Lock<B>,
+    parked: impl Fn() -> bool,
+) -> Vec<Duration> {
+    pin(0);
+    let executor = async_executor::LocalExecutor::new();
+    let round = async || {
+        let held = ours.acquire().await.unwrap();
+        let waiter = executor.spawn(got(theirs));
+        while !parked() {
+            pause().await;
+        }
+        // The waiter may have looked for the last time only now.
+        pause().await;
+        let released = Instant::now();
+        held.release().await.unwrap();
+        waiter.await.saturating_duration_since(released)
+    };
+    let rounds = async {
+        let mut measured = Vec::new();
+        for _ in 0..ROUNDS / SPELLS {
+            measured.push(round().await);
+        }
+        measured
+    };
+    aio::block_on(executor.run(rounds))
+}
+
+/// Lets other tasks of the thread run, and threads of the store.
+fn pause() -> impl Future<Output = ()> {
+    thread::sleep(Duration::from_millis(1));
+    let mut first = true;
+    std::future::poll_fn(move |cx| match std::mem::take(&mut first) {
+        true => {
+            cx.waker().wake_by_ref();
+            std::task::Poll::Pending
+        }
+        false => std::task::Poll::Ready(()),
+    })
 }
 
 fn flock(folder: &Path, cpus: [usize; 2]) -> Vec<Duration> {
@@ -146,9 +276,9 @@ fn flock(folder: &Path, cpus: [usize; 2]) -> Vec<Duration> {
 }
 
 fn polling(cpus: [usize; 2]) -> Vec<Duration> {
-    let mutex = std::sync::Mutex::new(());
-    let held = std::cell::RefCell::new(None);
-    let phase = std::cell::Cell::new(0);
+    let mutex = Mutex::new(());
+    let held = RefCell::new(None);
+    let phase = Cell::new(0);
     rounds(
         15,
         cpus,

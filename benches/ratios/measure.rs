@@ -21,24 +21,30 @@ pub(crate) fn pin(cpu: usize) {
     }
 }
 
-/// Something that is timed.
+/// Something that is timed: it does its work so many times.
 pub(crate) struct Subject<'a> {
-    pub(crate) work: Box<dyn FnMut() + 'a>,
+    work: Box<dyn FnMut(u32) + 'a>,
 }
 
-pub(crate) fn subject<'a>(_name: &str, work: impl FnMut() + 'a) -> Subject<'a> {
+pub(crate) fn subject<'a>(name: &str, mut work: impl FnMut() + 'a) -> Subject<'a> {
+    batch(name, move |calls| (0..calls).for_each(|_| work()))
+}
+
+/// What is timed, if it must do the counting itself.
+pub(crate) fn batch<'a>(_name: &str, work: impl FnMut(u32) + 'a) -> Subject<'a> {
     Subject { work: Box::new(work) }
 }
 
 /// Times subjects in turn, `rounds` times `calls` each; the median time of one call, per subject.
+///
+/// The calls of one round should take well below a millisecond: then most rounds are not interrupted,
+/// however busy the machine is, and the median is of those.
 pub(crate) fn in_turn(subjects: &mut [Subject<'_>], rounds: usize, calls: u32) -> Vec<f64> {
     let mut times = vec![Vec::with_capacity(rounds); subjects.len()];
     for round in 0..=rounds {
         for (subject, times) in subjects.iter_mut().zip(&mut times) {
             let began = Instant::now();
-            for _ in 0..calls {
-                (subject.work)();
-            }
+            (subject.work)(calls);
             // The first round warms up.
             if round > 0 {
                 times.push(began.elapsed());

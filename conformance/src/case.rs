@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::ctx::Ctx;
 use crate::failure::Outcome;
+use crate::mutants::Fault;
 
 /// One case: a claim about every store, and the code that puts it to the test.
 #[derive(Clone, Copy)]
@@ -13,7 +14,7 @@ pub struct Case {
     needs: &'static [Need],
     rows: &'static [u8],
     defects: &'static [u8],
-    broken_by: &'static str,
+    broken_by: &'static [Fault],
 }
 
 /// What a case needs of a store beyond [`Backend`](tenure_core::Backend).
@@ -42,7 +43,7 @@ impl Case {
     pub(crate) const fn new(
         name: &'static str,
         run: fn(&Ctx) -> Outcome,
-        broken_by: &'static str,
+        broken_by: &'static [Fault],
         claims: Claims,
     ) -> Self {
         let Claims { needs, rows, defects } = claims;
@@ -73,9 +74,9 @@ impl Case {
         self.defects
     }
 
-    /// A mistake in a store that makes it fail.
+    /// Mistakes in a store that make it fail; those that it is tested with, not all there are.
     #[must_use]
-    pub fn broken_by(&self) -> &'static str {
+    pub fn broken_by(&self) -> &'static [Fault] {
         self.broken_by
     }
 }
@@ -109,11 +110,12 @@ pub(crate) struct Claims {
     pub(crate) defects: &'static [u8],
 }
 
-/// The table of a theme: the function, its claims, and after `breaks:` a mistake that it finds.
+/// The table of a theme: the function, its claims, and after `breaks` the mistakes that it is tested
+/// with: on a store with one of these it fails.
 macro_rules! cases {
-    ($($run:ident $(rows $rows:tt)? $(defects $defects:tt)? $(needs $needs:tt)? breaks $break:literal;)*) => {
+    ($($run:ident $(rows $rows:tt)? $(defects $defects:tt)? $(needs $needs:tt)? breaks [$($fault:ident),+];)*) => {
         pub(super) const CASES: &[$crate::case::Case] = &[$(
-            $crate::case::Case::new(stringify!($run), $run, $break, {
+            $crate::case::Case::new(stringify!($run), $run, &[$($crate::mutants::Fault::$fault),+], {
                 #[allow(unused_imports, reason = "most cases need nothing")]
                 use $crate::case::Need::*;
                 #[allow(unused_mut, reason = "a case without claims beyond its name")]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tenure_core::{Error, Kind, Moment, Settings};
+use tenure_core::{Cause, Error, Kind, Moment, Settings, Status};
 
 use crate::agent::Agent;
 use crate::driver::{Store, TestHeld};
@@ -213,6 +213,18 @@ pub(crate) fn taken_until(lock: &TestLock, moment: Moment, why: &str) -> Outcome
         denied(answer, why)?;
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Expects that a lock that is kept alive stays taken until `moment`.
+#[track_caller]
+pub(crate) fn kept_until(held: &TestHeld, probe: &TestLock, moment: Moment) -> Outcome {
+    let kept = taken_until(probe, moment, "a lock that is kept alive");
+    kept.map_err(|failure| failure.late_if(is_too_late(held)))
+}
+
+/// Whether a holder saw its lease end before it was renewed: the machine did not run it in time.
+pub(crate) fn is_too_late(held: &TestHeld) -> bool {
+    held.status() == Status::Lost(Cause::Expired)
 }
 
 /// Joins a thread of a case.

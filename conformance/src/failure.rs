@@ -39,6 +39,11 @@ impl Failure {
         Self { late: true, ..Self::new(message) }
     }
 
+    /// The same failure, which says nothing about the store if this is true.
+    pub(crate) fn late_if(self, late: bool) -> Self {
+        Self { late: self.late || late, ..self }
+    }
+
     /// Whether the machine was too slow for so short a lease, which says nothing about the store.
     pub(crate) fn is_late(&self) -> bool {
         self.late

@@ -50,8 +50,8 @@
 //! # What is covered
 //!
 //! [`cases`] lists them; `CASES.md` beside the source is the same list as a table, with a mistake that
-//! makes each case fail. [`Suite::judge`] runs a single one, to see it fail on a store that was broken on
-//! purpose. Together they cover the promises of [`Backend`](tenure_core::Backend) and
+//! makes each case fail. These mistakes are real: [`mutants`] are stores that make one each, and a case
+//! that catches none of them is no case. [`Suite::judge`] runs a single case. Together they cover the promises of [`Backend`](tenure_core::Backend) and
 //! [`Lock`](tenure_core::Lock), and [what `django-cache-lock` does](claims).
 //!
 //! # Unsafe code
@@ -62,6 +62,7 @@
 #![deny(unsafe_code)]
 
 mod agent;
+mod bare;
 mod case;
 mod cases;
 pub mod claims;
@@ -69,6 +70,7 @@ mod counter;
 mod ctx;
 mod driver;
 mod failure;
+pub mod mutants;
 mod server;
 mod spec;
 mod subject;

@@ -35,6 +35,7 @@ pub struct Suite {
     server: Option<Box<Start>>,
     exempt: BTreeMap<String, String>,
     shortest_ttl: Duration,
+    patience: Duration,
     in_process: bool,
     ready: OnceLock<Ready>,
 }
@@ -60,9 +61,6 @@ enum Ready {
     Broken(String),
 }
 
-/// After this, a case counts as one that hangs.
-const PATIENCE: Duration = Duration::from_secs(90);
-
 /// Cases mostly wait, so more of them run at once than there are processors.
 const AT_ONCE: usize = 8;
 
@@ -76,6 +74,7 @@ impl Suite {
             server: None,
             exempt: BTreeMap::new(),
             shortest_ttl: Duration::from_millis(250),
+            patience: Duration::from_secs(90),
             in_process: false,
             ready: OnceLock::new(),
         }
@@ -130,6 +129,11 @@ impl Suite {
         Self { shortest_ttl: ttl, ..self }
     }
 
+    /// Sets how long a case may take before it counts as one that hangs, 90 s by default.
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
     /// Leaves a case out, for a reason that is shown. A name that no case has is a failure.
     pub fn exempt(mut self, case: impl Into<String>, reason: impl Into<String>) -> Self {
         self.exempt.insert(case.into(), reason.into());
@@ -160,7 +164,7 @@ impl Suite {
         }
     }
 
-    fn obey_if_agent(&self) {
+    pub(crate) fn obey_if_agent(&self) {
         if let Some(open) = &self.open {
             agent::obey_if_asked(&self.name, open.as_ref());
         }
@@ -228,7 +232,7 @@ impl Suite {
         // A machine too slow for a lease has shown nothing about the store; a longer lease may.
         let mut lateness = None;
         for attempt in 0..3 {
-            match with_patience(case, ctx(self.shortest_ttl * 3_u32.pow(attempt))) {
+            match with_patience(self.patience, case, ctx(self.shortest_ttl * 3_u32.pow(attempt))) {
                 Ok(()) => return Verdict::Passed,
                 Err(failure) if failure.is_late() => lateness = Some(failure),
                 Err(failure) => return Verdict::Failed(failure.to_string()),
@@ -288,7 +292,7 @@ fn is_required(suite: &str) -> bool {
 }
 
 /// Runs a case on a thread of its own, so that a store that hangs is a failure and not a hang.
-fn with_patience(case: &'static Case, ctx: Ctx) -> Outcome {
+fn with_patience(patience: Duration, case: &'static Case, ctx: Ctx) -> Outcome {
     let (tell, told) = mpsc::channel();
     let run = move || {
         let outcome = catch_unwind(AssertUnwindSafe(|| (case.run)(&ctx)));
@@ -296,14 +300,14 @@ fn with_patience(case: &'static Case, ctx: Ctx) -> Outcome {
         let _ = tell.send(outcome);
     };
     thread::Builder::new().name(case.name().into()).spawn(run)?;
-    match told.recv_timeout(PATIENCE) {
+    match told.recv_timeout(patience) {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
             Err(Failure::new(format!("the case or the store panicked: {text}")))
         }
-        Err(_) => Err(Failure::new(format!("expected an end within {PATIENCE:?}, saw none"))),
+        Err(_) => Err(Failure::new(format!("expected an end within {patience:?}, saw none"))),
     }
 }
 

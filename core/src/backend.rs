@@ -121,6 +121,8 @@ pub trait Backend: Send + Sync {
 )]
 pub trait Handle: Backend<Handle = Self> + Clone + 'static {}
 
+// So that the message of the trait is shown, and not the one of its parts.
+#[diagnostic::do_not_recommend]
 impl<B: Backend<Handle = B> + Clone + 'static> Handle for B {}
 
 /// The answer to one request for a lock.
@@ -332,6 +334,7 @@ impl<G> fmt::Debug for Release<'_, G> {
 pub struct Watch {
     armed: Option<Box<dyn Any + Send + Sync>>,
     queued: bool,
+    in_turn: bool,
     recheck: Option<Duration>,
 }
 
@@ -339,20 +342,28 @@ impl Watch {
     /// No promise: core asks every [`sleep`](crate::Settings::sleep).
     #[must_use]
     pub fn none() -> Self {
-        Self { armed: None, queued: false, recheck: None }
+        Self { armed: None, queued: false, in_turn: false, recheck: None }
     }
 
     /// A promise about the name, to whoever waits for it, until `registration` is dropped.
     #[must_use]
     pub fn armed(registration: impl Any + Send + Sync) -> Self {
-        Self { armed: Some(Box::new(registration)), queued: false, recheck: None }
+        Self { armed: Some(Box::new(registration)), ..Self::none() }
     }
 
     /// A promise to this claim, which has a place in the store's own queue now. Another claim must
     /// ask for its own, and a claim that gives up is [abandoned](Backend::abandon).
     #[must_use]
     pub fn queued(registration: impl Any + Send + Sync) -> Self {
-        Self { armed: Some(Box::new(registration)), queued: true, recheck: None }
+        Self { armed: Some(Box::new(registration)), queued: true, ..Self::none() }
+    }
+
+    /// Says that processes are told in turn, when the lock is free and when a holder's lease ends: those
+    /// that have waited longer come before one that has just had the lock, and that one is told too if
+    /// none of them comes. Core then leaves the order of processes to the store.
+    #[must_use]
+    pub fn in_turn(self) -> Self {
+        Self { in_turn: true, ..self }
     }
 
     /// Asks for an attempt with the same claim at least this often, as a place in a store's queue
@@ -368,6 +379,10 @@ impl Watch {
 
     pub(crate) fn is_queued(&self) -> bool {
         self.queued
+    }
+
+    pub(crate) fn is_in_turn(&self) -> bool {
+        self.in_turn
     }
 
     pub(crate) fn recheck(&self) -> Option<Duration> {

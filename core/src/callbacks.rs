@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::PoisonError;
 
 use crate::Cause;
+use crate::sync::{Condvar, Mutex, MutexGuard, process_wide, thread};
 
 /// Called once, with the cause.
 pub(crate) type Callback = Box<dyn FnOnce(Cause) + Send>;
@@ -20,8 +20,9 @@ struct State {
     pid: Option<u32>,
 }
 
-static QUEUE: Queue =
-    Queue { state: Mutex::new(State { calls: VecDeque::new(), pid: None }), more: Condvar::new() };
+process_wide! {
+    static QUEUE: Queue = Queue::new();
+}
 
 /// Calls back in order, away from the caller's thread, which may be the one that renews.
 pub(crate) fn call(callbacks: Vec<Callback>, cause: Cause) {
@@ -47,6 +48,10 @@ pub(crate) fn call(callbacks: Vec<Callback>, cause: Cause) {
 }
 
 impl Queue {
+    const fn new() -> Self {
+        Self { state: Mutex::new(State { calls: VecDeque::new(), pid: None }), more: Condvar::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

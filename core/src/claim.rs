@@ -3,10 +3,11 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::observe::Tally;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::{Error, Fence, IntoName, Moment, Owner, Result, Site, Ttl};
 
 /// One acquisition, from its first attempt to its release.
@@ -23,6 +24,7 @@ pub struct Claim {
     detached: bool,
     process: u32,
     place: &'static Location<'static>,
+    tally: Tally,
 }
 
 impl Claim {
@@ -156,8 +158,13 @@ impl Claim {
             detached: !target.release_on_drop,
             process: if site.is_direct() { 0 } else { std::process::id() },
             place,
+            tally: Tally::begin(site),
             target,
         })
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     pub(crate) fn target(&self) -> &Target {

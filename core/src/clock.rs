@@ -101,7 +101,10 @@ fn coarse() -> Option<SystemTime> {
     None
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(tenure_shuttle)]
+use crate::sync::nanos as boot_nanos;
+
+#[cfg(all(not(tenure_shuttle), any(target_os = "linux", target_os = "android")))]
 fn boot_nanos() -> u64 {
     use nix::time::{ClockId, clock_gettime};
 
@@ -111,7 +114,7 @@ fn boot_nanos() -> u64 {
     (seconds as u64).wrapping_mul(1_000_000_000).wrapping_add(nanos as u64)
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(all(not(tenure_shuttle), not(any(target_os = "linux", target_os = "android"))))]
 fn boot_nanos() -> u64 {
     use std::sync::OnceLock;
 

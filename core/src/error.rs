@@ -1,5 +1,6 @@
 //! The one error of all crates.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
@@ -139,6 +140,14 @@ impl Error {
         self
     }
 
+    /// Says where it happened, and who stands in the way, as another error does.
+    pub(crate) fn about(mut self, other: &Self) -> Self {
+        let Inner { backend, lock, retry_after, holder, .. } = &*other.0;
+        (self.0.backend, self.0.lock) = (backend.clone(), lock.clone());
+        (self.0.retry_after, self.0.holder) = (*retry_after, *holder);
+        self
+    }
+
     /// Adds what caused it.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
@@ -170,7 +179,7 @@ impl Error {
     /// Adds the lock's name, unless there is one.
     #[must_use]
     pub fn on(mut self, lock: &str) -> Self {
-        self.0.lock.get_or_insert_with(|| shorten(lock));
+        self.0.lock.get_or_insert_with(|| shorten(lock).into());
         self
     }
 
@@ -244,7 +253,8 @@ predicates! {
     is_no_default NoDefault;
 }
 
-fn shorten(lock: &str) -> Box<str> {
+/// A name as people get to see it, cut after 200 characters.
+pub(crate) fn shorten(lock: &str) -> Cow<'_, str> {
     match lock.char_indices().nth(200) {
         None => lock.into(),
         Some((end, _)) => format!("{}..", &lock[..end]).into(),

@@ -63,7 +63,7 @@ impl FromStr for Fence {
 }
 
 #[cfg(test)]
-mod tests {
+mod properties {
     use super::*;
     use proptest::prelude::*;
 

@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 pub mod aio;
+mod all;
 mod any;
 mod backend;
 mod callbacks;
@@ -35,10 +36,13 @@ mod fence;
 mod forward;
 mod held;
 mod holding;
+mod key;
 mod lease;
 mod line;
 mod lock;
+mod lockable;
 mod name;
+pub mod observe;
 mod options;
 mod owner;
 mod policy;
@@ -48,6 +52,10 @@ mod settings;
 mod site;
 mod state;
 mod status;
+#[cfg(not(tenure_shuttle))]
+mod sync;
+#[cfg(tenure_shuttle)]
+pub mod sync;
 pub mod testing;
 mod time;
 mod ttl;
@@ -55,6 +63,7 @@ mod turns;
 mod wait;
 mod waiter;
 
+pub use all::{LockAll, Members};
 pub use any::{AnyBackend, AnyGrant, AnyPermits, AnyRestore, AnySessions, AnyShared, Erase};
 pub use backend::{Advice, Attempt, Backend, Denied, Granted, Handle, Lease, Release, Renewal, Watch};
 pub use capability::{Breaking, DurableFence, Holder, Inspect, Permits, Restore, SessionLocks, SharedLocks};
@@ -63,7 +72,9 @@ pub use clock::{Moment, wall_coarse, wall_micros};
 pub use default::{default_store, install, release_all};
 pub use error::{Cause, Error, Kind, Result};
 pub use fence::Fence;
+pub use key::{KeyPart, LockKey, Segment};
 pub use lock::Lock;
+pub use lockable::Lockable;
 pub use name::{Fitted, IntoName, Limits, Name};
 pub use owner::Owner;
 pub use ran::Ran;

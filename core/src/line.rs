@@ -45,6 +45,12 @@ impl Line {
         }
     }
 
+    pub(crate) fn release_to_first(&self) {
+        if let Some(first) = self.waiters.front() {
+            first.release();
+        }
+    }
+
     pub(crate) fn watch(&self) -> Option<&Watch> {
         self.watch.as_ref()
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::claim::Target;
 use crate::held::{Data, Guard};
 use crate::lease::Lease;
+use crate::observe::Acquiring;
 use crate::options::lock_options;
 use crate::port::Blocking;
 use crate::wait::{Turn, Wait};
@@ -129,18 +130,12 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
     /// contention. `Quarantined`, `Misconfigured` and `InvalidName` as their kinds say.
     #[track_caller]
     pub fn try_acquire(&self) -> Result<Lock<B, Held<R>>> {
-        let claim = self.claim(Owner::random(), Location::caller())?;
-        let sent = self.sent();
-        match self.data.backend.try_acquire(&claim) {
-            Ok(Attempt::Granted(granted)) => self.begin(claim, granted, sent),
-            Ok(Attempt::Denied(denied)) => Err(self.error(Error::contended(denied))),
-            Err(error) => {
-                if !error.is_settled() {
-                    self.abandon_later(claim);
-                }
-                Err(self.error(error))
-            }
-        }
+        self.try_as(Owner::random(), Location::caller())
+    }
+
+    pub(crate) fn try_as(&self, owner: Owner, place: &'static Location<'static>) -> Result<Lock<B, Held<R>>> {
+        let claim = self.claim(owner, place)?;
+        Acquiring::begin(self.site(), &claim).run(|| self.try_with(claim))
     }
 
     /// Waits for the lock as long as it takes.
@@ -217,13 +212,32 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         B: Restore,
     {
         let claim = self.claim(owner, Location::caller())?;
-        let sent = self.site().now();
-        let granted = self.data.backend.restore(&claim).map_err(|error| self.error(error))?;
-        self.begin(claim, granted, Some(sent))
+        Acquiring::begin(self.site(), &claim).run(|| {
+            claim.tally().asked();
+            let sent = self.site().now();
+            let granted = self.data.backend.restore(&claim).map_err(|error| self.error(error))?;
+            self.begin(claim, granted, Some(sent))
+        })
+    }
+
+    fn try_with(&self, claim: Claim) -> Result<Lock<B, Held<R>>> {
+        claim.tally().asked();
+        let sent = self.sent();
+        match self.data.backend.try_acquire(&claim) {
+            Ok(Attempt::Granted(granted)) => self.begin(claim, granted, sent),
+            Ok(Attempt::Denied(denied)) => Err(self.error(Error::contended(denied))),
+            Err(error) => {
+                if !error.is_settled() {
+                    self.abandon_later(claim);
+                }
+                Err(self.error(error))
+            }
+        }
     }
 
     /// Asks the store once.
     fn ask(&self, claim: &Claim) -> Result<Answer<B, R>> {
+        claim.tally().asked();
         let sent = self.sent();
         match self.data.backend.try_acquire(claim).map_err(|error| self.error(error))? {
             Attempt::Granted(granted) => self.begin(claim.clone(), granted, sent).map(Answer::Held),
@@ -246,8 +260,16 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         Ok(held)
     }
 
-    fn wait(&self, until: Option<Moment>, place: &'static Location<'static>) -> Result<Lock<B, Held<R>>> {
+    pub(crate) fn wait(
+        &self,
+        until: Option<Moment>,
+        place: &'static Location<'static>,
+    ) -> Result<Lock<B, Held<R>>> {
         let claim = self.claim(Owner::random(), place)?;
+        Acquiring::begin(self.site(), &claim).run(|| self.wait_with(claim, until))
+    }
+
+    fn wait_with(&self, claim: Claim, until: Option<Moment>) -> Result<Lock<B, Held<R>>> {
         let backend = &self.data.backend;
         let site = backend.site();
         let alone = site.is_direct() || !site.has_line(claim.key());

@@ -106,7 +106,8 @@ macro_rules! lock_options {
             }
 
             /// The claim that an acquisition with this owner token makes, for those who test a store: the
-            /// same one can be handed to [`Backend::try_acquire`] twice.
+            /// same one can be handed to [`Backend::try_acquire`](crate::Backend::try_acquire) or
+            /// [`AsyncBackend::try_acquire`](crate::aio::AsyncBackend::try_acquire) twice.
             ///
             /// # Errors
             ///

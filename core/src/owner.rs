@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::sync::random;
 use crate::{Error, Result};
 
 /// The token of one acquisition: 128 random bits, written as 32 hexadecimal digits.
@@ -22,7 +23,7 @@ impl Owner {
     pub fn random() -> Self {
         loop {
             // Zero marks "nobody" in several stores' records.
-            if let token @ 1.. = rand::random::<u128>() {
+            if let token @ 1.. = random::<u128>() {
                 return Self(token);
             }
         }
@@ -104,6 +105,27 @@ mod tests {
     fn what_is_no_token_is_refused() {
         for text in ["", "0", "xyz", &"0".repeat(32), &"f".repeat(33), "+fffffffffffffffffffffffffffffff"] {
             assert!(text.parse::<Owner>().is_err(), "{text:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod properties {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_owner_is_32_digits_that_are_not_all_zero_and_nothing_else(
+            text in prop_oneof![any::<String>(), "[0-9a-fA-F]{30,34}", "[+-]?[0-9a-f]{31}", "0{31,33}"],
+        ) {
+            let right = text.len() == 32
+                && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+                && text.bytes().any(|byte| byte != b'0');
+            match text.parse::<Owner>() {
+                Ok(owner) => prop_assert!(right && owner.to_string() == text.to_ascii_lowercase()),
+                Err(error) => prop_assert!(!right && error.is_misconfigured()),
+            }
         }
     }
 }

@@ -3,10 +3,9 @@
 //! A lease is one thing for both. What differs stands behind [`Port`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::aio::Task;
-use crate::lease::Lease;
+use crate::lease::{End, Lease};
 use crate::{Renewal, Result, Site};
 
 /// How a lease speaks to its store when nobody waits for the answer. Implemented beside what the
@@ -26,7 +25,7 @@ pub(crate) trait Port: Clone + Send + Sync + 'static {
     fn end_quietly(lease: Arc<Lease<Self>>);
 
     /// Releases a lease in the background, again and again while the store does not answer.
-    fn release_later(lease: Arc<Lease<Self>>, keep: Option<Duration>);
+    fn release_later(lease: Arc<Lease<Self>>, end: End);
 
     /// Releases a live lease of a process that was told to stop, and is done when the store has
     /// answered or, for a store that is polled, when a task is under way that will see to it.

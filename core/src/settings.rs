@@ -188,17 +188,19 @@ impl Settings {
 
 /// The settings as they are written, before their rules are checked.
 #[derive(Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "settings by name")]
 struct Raw {
+    #[serde(deserialize_with = "named::prefix")]
     prefix: Box<str>,
-    #[serde(with = "text")]
+    #[serde(serialize_with = "text::serialize", deserialize_with = "named::sleep")]
     sleep: Duration,
+    #[serde(deserialize_with = "named::release_on_drop")]
     release_on_drop: bool,
-    #[serde(with = "text")]
+    #[serde(serialize_with = "text::serialize", deserialize_with = "named::lease")]
     lease: Duration,
-    #[serde(with = "text")]
+    #[serde(serialize_with = "text::serialize", deserialize_with = "named::max_ttl")]
     max_ttl: Duration,
-    #[serde(with = "text")]
+    #[serde(serialize_with = "text::serialize", deserialize_with = "named::recheck")]
     recheck: Duration,
 }
 
@@ -224,7 +226,10 @@ impl Raw {
         within("sleep", self.sleep, Duration::from_millis(1), Duration::from_secs(60))?;
         within("recheck", self.recheck, Duration::from_millis(10), Duration::from_secs(3600))?;
         within("max_ttl", self.max_ttl, Ttl::MIN.get(), Ttl::MAX.get())?;
-        within("lease", self.lease, Ttl::MIN.get(), self.max_ttl)?;
+        within("lease", self.lease, Ttl::MIN.get(), self.max_ttl).map_err(|error| match self.lease {
+            lease if lease > self.max_ttl => Error::misconfigured(format!("{error}, which is max_ttl")),
+            _ => error,
+        })?;
         Ok(Settings {
             prefix: self.prefix,
             sleep: self.sleep,
@@ -264,6 +269,31 @@ impl From<Settings> for Raw {
     }
 }
 
+/// Fields whose errors say which of them it is; not every format does.
+mod named {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, de};
+
+    macro_rules! fields {
+        ($($field:ident: $type:ty = $read:path;)*) => {$(
+            pub(super) fn $field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<$type, D::Error> {
+                let named = |error| de::Error::custom(format_args!("{}: {error}", stringify!($field)));
+                $read(deserializer).map_err(named)
+            }
+        )*};
+    }
+
+    fields! {
+        prefix: Box<str> = Box::deserialize;
+        sleep: Duration = super::text::deserialize;
+        release_on_drop: bool = bool::deserialize;
+        lease: Duration = super::text::deserialize;
+        max_ttl: Duration = super::text::deserialize;
+        recheck: Duration = super::text::deserialize;
+    }
+}
+
 /// Durations as text.
 mod text {
     use std::time::Duration;
@@ -281,6 +311,9 @@ mod text {
         })
     }
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {
@@ -324,6 +357,7 @@ mod tests {
             (&[("TENURE_LEASE", "2h")], "lease is 7200s; it must be 10ms to 3600s"),
             (&[("TENURE_SLEEP", "0s")], "sleep is 0ns; it must be 1ms to 60s"),
             (&[("TENURE_MAX_TTL", "31days")], "max_ttl"),
+            (&[("TENURE_MAX_TTL", "1s")], "lease is 30s; it must be 10ms to 1s, which is max_ttl"),
         ] {
             let error = from_pairs(pairs).unwrap_err();
             assert!(error.is_misconfigured() && error.to_string().contains(expected), "{error}");
@@ -333,8 +367,17 @@ mod tests {
 
     #[test]
     fn a_format_with_unknown_or_bad_fields_is_refused() {
-        for text in [r#"{"leese":"1s"}"#, r#"{"lease":"1ns"}"#, r#"{"lease":5}"#, r#"{"sleep":"x"}"#] {
-            assert!(serde_json::from_str::<Settings>(text).is_err(), "{text}");
+        for (text, expected) in [
+            (r#"{"leese":"1s"}"#, "leese"),
+            (r#"{"lease":"1ns"}"#, "lease is 1ns"),
+            (r#"{"lease":5}"#, "lease: invalid type"),
+            (r#"{"sleep":"x"}"#, "sleep: \"x\" is no duration"),
+            (r#"{"release_on_drop":1}"#, "release_on_drop: "),
+            (r#"{"prefix":null}"#, "prefix: "),
+            ("5", "expected settings by name"),
+        ] {
+            let error = serde_json::from_str::<Settings>(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
         }
         let text = serde_json::to_string(&Settings::default()).unwrap();
         assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), Settings::default());

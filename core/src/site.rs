@@ -4,19 +4,21 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::aio::Task;
 use crate::any::AnyGrant;
-use crate::engine::{Engine, Lane};
+use crate::engine::{Engine, Key, Lane};
 use crate::line::Line;
 use crate::policy::Budget;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, process_wide};
 use crate::testing::Clock;
 use crate::time::Time;
 use crate::waiter::Waiter;
-use crate::{Cause, Granted, Moment, Owner, Settings};
+use crate::{Breaking, Cause, Granted, Holder, Moment, Owner, Settings, observe};
 
 /// What all handles of one store share inside a process.
 ///
@@ -31,7 +33,7 @@ pub struct Site(Arc<Inner>);
 
 struct Inner {
     id: u64,
-    label: Box<str>,
+    label: Arc<str>,
     settings: Settings,
     direct: bool,
     time: Time,
@@ -56,7 +58,8 @@ pub(crate) trait HeldHere: Send + Sync {
     fn place(&self) -> &'static Location<'static>;
     fn is_exclusive(&self) -> bool;
     fn is_believed(&self) -> bool;
-    fn lose(&self, cause: Cause);
+    /// Ends belief; false if it had ended before.
+    fn lose(&self, cause: Cause) -> bool;
     fn give_up(self: Arc<Self>) -> crate::Result<()>;
     fn give_up_polled(self: Arc<Self>) -> Task<crate::Result<()>>;
 }
@@ -94,10 +97,11 @@ impl Site {
     }
 
     fn with(label: Box<str>, settings: Settings, direct: bool, time: Time) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        process_wide! { static NEXT: AtomicU64 = AtomicU64::new(1); }
+        observe::opened();
         let site = Self(Arc::new(Inner {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
-            label,
+            label: label.into(),
             settings,
             direct,
             time,
@@ -139,12 +143,21 @@ impl Site {
     /// Says that the lock with this key may be free. Cheap and harmless when it is not, or when
     /// nobody waits.
     pub fn notify(&self, key: &str) {
+        self.tell_first(key, Line::notify_first);
+    }
+
+    /// Says that this process has released the lock with this key.
+    pub(crate) fn released(&self, key: &str) {
+        self.tell_first(key, Line::release_to_first);
+    }
+
+    fn tell_first(&self, key: &str, tell: impl FnOnce(&Line)) {
         // What this process itself holds is not free; its own release will tell.
         if self.0.waiting.load(Ordering::SeqCst) > 0
             && self.holding(key).is_none()
-            && let Some(line) = lock(&self.0.lines).get_mut(key)
+            && let Some(line) = lock(&self.0.lines).get(key)
         {
-            line.notify_first();
+            tell(line);
         }
     }
 
@@ -193,10 +206,21 @@ impl Site {
         }
     }
 
+    /// Says that this process has taken a lock from its holder, for those who
+    /// [observe](crate::observe) it; `holder` is the one who had it.
+    pub fn force_released(&self, holder: &Holder, breaking: Breaking, reason: &str) {
+        observe::force_released(self, holder, breaking, reason);
+    }
+
     /// How many waiters of this process stand in line for a key.
     #[must_use]
     pub fn waiting(&self, key: &str) -> usize {
         lock(&self.0.lines).get(key).map_or(0, Line::len)
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn shared_label(&self) -> Arc<str> {
+        self.0.label.clone()
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -215,6 +239,11 @@ impl Site {
     #[inline]
     pub(crate) fn engine(&self) -> &Engine {
         self.0.time.engine()
+    }
+
+    /// Wakes a task at a moment.
+    pub(crate) fn wake_at(&self, moment: Moment, task: &Waker) -> Key {
+        self.0.time.wake_at(moment, task)
     }
 
     /// Puts this thread to sleep until a moment, or until it is unparked.
@@ -323,7 +352,7 @@ pub(crate) fn held_everywhere() -> Vec<Arc<dyn HeldHere>> {
 }
 
 fn all_sites() -> MutexGuard<'static, Vec<Weak<Inner>>> {
-    static SITES: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
+    process_wide! { static SITES: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new()); }
     lock(&SITES)
 }
 

@@ -22,8 +22,8 @@ pub enum Shared {}
 #[derive(Debug)]
 pub enum Permit {}
 
-/// The states of a [`Lock`](crate::Lock) and of an [`aio::Lock`](crate::aio::Lock): [`Unlocked`] and
-/// [`Held`].
+/// The states of a [`Lock`](crate::Lock), of an [`aio::Lock`](crate::aio::Lock) and of a set of
+/// them: [`Unlocked`] and [`Held`].
 pub trait State: sealed::State {}
 
 /// What a lock is held as: [`Exclusive`], [`Shared`] or [`Permit`].
@@ -38,11 +38,13 @@ impl Rule for Permit {}
 mod sealed {
     use crate::Handle;
     use crate::aio::AsyncHandle;
+    use crate::all::{Group, Together, Way};
     use crate::lock::Plan;
 
     pub trait State {
         type Data<B: Handle>;
         type AsyncData<B: AsyncHandle>;
+        type All<W: Way, M: Group<W>>;
     }
 
     pub trait Rule {}
@@ -50,11 +52,13 @@ mod sealed {
     impl<R: super::Rule> State for super::Unlocked<R> {
         type Data<B: Handle> = Plan<B>;
         type AsyncData<B: AsyncHandle> = Plan<B>;
+        type All<W: Way, M: Group<W>> = M;
     }
 
     impl<R: super::Rule> State for super::Held<R> {
         type Data<B: Handle> = crate::held::Data<B>;
         type AsyncData<B: AsyncHandle> = crate::aio::Data<B>;
+        type All<W: Way, M: Group<W>> = Together<W, M::Held>;
     }
 
     impl Rule for super::Exclusive {}

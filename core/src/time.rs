@@ -1,10 +1,11 @@
 //! The time that a store lives in: the host's, or one that a test moves.
 
-use std::thread;
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::Moment;
-use crate::engine::{Engine, Lane};
+use crate::engine::{Engine, Key, Lane};
+use crate::sync::thread;
 use crate::testing::Clock;
 
 #[derive(Clone)]
@@ -37,6 +38,14 @@ impl Time {
             _ if until == Moment::FAR => thread::park(),
             Self::Host => thread::park_timeout(until.since(Moment::now())),
             Self::Test(clock) => clock.park_until(until),
+        }
+    }
+
+    /// Wakes a task at a moment.
+    pub(crate) fn wake_at(&self, moment: Moment, task: &Waker) -> Key {
+        match self {
+            Self::Host => Engine::of_the_process().wake(moment, task.clone()),
+            Self::Test(clock) => clock.wake_at(moment, task),
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::task::{Poll, Waker};
-use std::thread;
 
+use crate::sync::{Mutex, MutexGuard, thread};
 use crate::waiter::with_thread_waker;
 
 /// Gives one caller after another the turn.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::any::AnyGrant;
 use crate::line::{Leaving, Line};
+use crate::observe::{self, Event, Waiting};
 use crate::policy::{Acquire, Budget, Jitter, Step};
 use crate::waiter::{Promotion, Waiter};
 use crate::{Claim, Denied, Error, Granted, Lease, Mode, Moment, Result, Site, Watch};
@@ -18,11 +19,14 @@ pub(crate) struct Wait<'c> {
     claim: &'c Claim,
     policy: Acquire,
     waiter: Option<Standing>,
+    /// Whether other processes come first when this one releases.
+    steps_back: bool,
     last_error: Option<Error>,
     last_denied: Denied,
     /// Whether the store may keep something for this claim: a place in its queue, or a grant whose
     /// answer got lost.
     leftover: bool,
+    _waiting: Waiting,
 }
 
 struct Standing {
@@ -59,12 +63,15 @@ impl<'c> Wait<'c> {
             claim,
             policy: Acquire::new(now, until, target.sleep, recheck),
             waiter: None,
+            steps_back: false,
             last_error: None,
             last_denied: Denied::new(),
             leftover: false,
+            _waiting: Waiting::begin(site),
         };
         // Who finds a line stands behind it; asking the store would be overtaking.
         if !site.is_direct() && site.has_line(claim.key()) {
+            observe::contended(site, claim, Denied::new());
             wait.stand_in_line();
         }
         wait
@@ -90,7 +97,7 @@ impl<'c> Wait<'c> {
                 return Turn::Failed(Error::unavailable(failed).settled().with_source(&*message));
             }
             if let Some(promotion) = news.promoted {
-                let watched = self.inherited().is_some();
+                let watched = self.inherited(|_| ()).is_some();
                 if let Some(standing) = &mut self.waiter {
                     (standing.first, standing.watched) = (true, watched);
                 }
@@ -99,8 +106,11 @@ impl<'c> Wait<'c> {
                     Promotion::Behind { lease, rest } => self.stand_behind(now, lease, rest),
                 }
             }
-            if news.notified {
-                self.policy.notified(now);
+            if news.notified || news.released {
+                match std::mem::take(&mut self.steps_back) {
+                    true => self.step_back(now, news.notified),
+                    false => self.policy.notified(now),
+                }
             }
         }
         let step = self.policy.step(now);
@@ -118,6 +128,11 @@ impl<'c> Wait<'c> {
 
     /// The store said no.
     pub(crate) fn denied(&mut self, now: Moment, denied: Denied) {
+        observe::contended(self.site, self.claim, denied);
+        self.turned_away(now, denied);
+    }
+
+    fn turned_away(&mut self, now: Moment, denied: Denied) {
         self.last_denied = denied;
         self.last_error = None;
         if self.waiter.is_none() {
@@ -141,7 +156,8 @@ impl<'c> Wait<'c> {
     /// The store did not answer: an error for the caller, or patience.
     pub(crate) fn failed(&mut self, now: Moment, error: Error) -> Result<()> {
         if error.is_quarantined() {
-            self.denied(now, Denied { retry_after: error.retry_after(), ..Denied::new() });
+            observe::quarantined(self.site, self.claim, &error);
+            self.turned_away(now, Denied { retry_after: error.retry_after(), ..Denied::new() });
             self.last_error = Some(error);
             return Ok(());
         }
@@ -156,6 +172,7 @@ impl<'c> Wait<'c> {
             self.site.in_line(self.claim.key(), |line| line.fail(&message));
             return Err(error);
         }
+        observe::tell(self.site, self.claim, Event::Unanswered { error: &error });
         self.last_error = Some(error);
         Ok(())
     }
@@ -225,15 +242,10 @@ impl<'c> Wait<'c> {
 
     /// Warns of a wait that may never end because it waits for itself.
     pub(crate) fn diagnose(&self) {
-        #[cfg(feature = "tracing")]
-        if let Some(place) = self.held_here() {
-            tracing::warn!(
-                store = self.site.label(),
-                lock = self.claim.name(),
-                held_at = %place,
-                waiting_at = %self.claim.place(),
-                "waiting for a lock that this very process holds"
-            );
+        if observe::HAS_EVENTS
+            && let Some(held_at) = self.held_here()
+        {
+            observe::tell(self.site, self.claim, Event::WaitsForItself { held_at });
         }
     }
 
@@ -252,15 +264,25 @@ impl<'c> Wait<'c> {
     /// The one before won: its release will be told, so nothing is asked before then.
     fn stand_behind(&mut self, now: Moment, lease: Option<Duration>, rest: bool) {
         self.policy.denied(now, lease, Some(&Watch::armed(())), Jitter::random());
-        if rest {
-            let notified = self.inherited() == Some(true);
+        self.steps_back = rest;
+    }
+
+    /// The lock may be free, and other processes come first. A store that tells processes in turn will
+    /// tell this one, or has just done so.
+    fn step_back(&mut self, now: Moment, told_by_store: bool) {
+        let in_turn = self.inherited(Watch::is_in_turn) == Some(true);
+        if told_by_store || !in_turn {
+            self.policy.notified(now);
+        }
+        if !in_turn {
+            let notified = self.inherited(Watch::is_armed) == Some(true);
             self.policy.rest(now, Budget::pause(notified, self.claim.target().sleep));
         }
     }
 
-    /// Whether the line has the store's promise already, and whether that is one to notify.
-    fn inherited(&self) -> Option<bool> {
-        let watch = |line: &mut Line| line.watch().filter(|watch| !watch.is_queued()).map(Watch::is_armed);
+    /// What the store promised to the line, if it did so already.
+    fn inherited<T>(&self, promise: impl FnOnce(&Watch) -> T) -> Option<T> {
+        let watch = |line: &mut Line| line.watch().filter(|watch| !watch.is_queued()).map(promise);
         self.site.in_line(self.claim.key(), watch).flatten()
     }
 
@@ -355,6 +377,66 @@ mod tests {
         drop(next);
         assert_eq!(site.waiting("lock:x"), 0);
         assert!(!site.has_line("lock:x"));
+    }
+
+    /// Two waits of one process: one that wins as often as a process may in a row, and the one behind it.
+    fn after_a_turn(promise: fn() -> Watch, check: impl FnOnce(&Site, &mut Wait<'_>, &Waker)) {
+        let site = Site::new("test:", Settings::default());
+        let claims: Vec<_> = (0..17).map(|_| claim(&site)).collect();
+        let waker = Waker::from(Arc::new(Task::default()));
+        let mut waits: Vec<_> = claims.iter().map(|claim| Wait::new(&site, claim, NOW, None)).collect();
+        for wait in &mut waits {
+            wait.denied(NOW, Denied::new());
+            if let Turn::Watch = wait.turn(&waker, NOW) {
+                wait.watching(NOW, Ok(promise()));
+            }
+        }
+        let mut next = waits.pop().unwrap();
+        for mut wait in waits {
+            wait.won(Lease::Session);
+        }
+        assert!(matches!(next.turn(&waker, NOW), Turn::Sleep(_)), "it asked before the release");
+        check(&site, &mut next, &waker);
+    }
+
+    #[test]
+    fn after_its_turn_a_process_rests_from_its_release_on() {
+        after_a_turn(
+            || Watch::armed(()),
+            |site, next, waker| {
+                let released = NOW + Duration::from_secs(1);
+                site.released("lock:x");
+                let Turn::Sleep(until) = next.turn(waker, released) else { panic!("it asked at once") };
+                let pause = until.since(released);
+                assert!(pause >= Duration::from_millis(1) && pause <= Duration::from_millis(5), "{pause:?}");
+                assert!(matches!(next.turn(waker, until), Turn::Ask));
+            },
+        );
+    }
+
+    #[test]
+    fn after_its_turn_a_process_waits_for_a_store_that_tells_processes_in_turn() {
+        after_a_turn(
+            || Watch::armed(()).in_turn(),
+            |site, next, waker| {
+                site.released("lock:x");
+                let soon = NOW + Duration::from_millis(200);
+                assert!(matches!(next.turn(waker, soon), Turn::Sleep(until) if until > soon), "it asked");
+                site.notify("lock:x");
+                assert!(matches!(next.turn(waker, soon), Turn::Ask), "it did not ask in its turn");
+            },
+        );
+    }
+
+    #[test]
+    fn a_store_that_tells_before_the_release_is_known_is_heard() {
+        after_a_turn(
+            || Watch::armed(()).in_turn(),
+            |site, next, waker| {
+                site.notify("lock:x");
+                assert!(matches!(next.turn(waker, NOW), Turn::Ask));
+            },
+        );
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! One waiting acquisition, thread or task, as others reach it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Wake, Waker};
-use std::thread::Thread;
 use std::time::Duration;
 
 use crate::any::AnyGrant;
+use crate::sync::thread::{self, Thread};
+use crate::sync::{Mutex, MutexGuard, thread_local};
 use crate::{Granted, Owner};
 
 /// What releasers, listeners and the line before it tell a waiter.
@@ -30,6 +31,8 @@ pub(crate) struct News {
     pub(crate) promoted: Option<Promotion>,
     /// The lock may be free.
     pub(crate) notified: bool,
+    /// This very process released it.
+    pub(crate) released: bool,
     /// The first in line gave up on a store that does not answer; in its words.
     pub(crate) failed: Option<Arc<str>>,
 }
@@ -72,6 +75,10 @@ impl Waiter {
 
     pub(crate) fn notify(&self) {
         self.tell(|news| news.notified = true);
+    }
+
+    pub(crate) fn release(&self) {
+        self.tell(|news| news.released = true);
     }
 
     pub(crate) fn promote(&self, promotion: Promotion) {
@@ -133,11 +140,11 @@ impl Wake for Parker {
 /// Calls `use_waker` with the waker of this thread, made once per thread.
 pub(crate) fn with_thread_waker<T>(use_waker: impl FnOnce(&Waker) -> T) -> T {
     thread_local! {
-        static WAKER: Waker = Waker::from(Arc::new(Parker(std::thread::current())));
+        static WAKER: Waker = Waker::from(Arc::new(Parker(thread::current())));
     }
     match WAKER.try_with(Clone::clone) {
         Ok(waker) => use_waker(&waker),
         // The thread is ending and its locals are gone.
-        Err(_) => use_waker(&Waker::from(Arc::new(Parker(std::thread::current())))),
+        Err(_) => use_waker(&Waker::from(Arc::new(Parker(thread::current())))),
     }
 }

@@ -223,13 +223,13 @@ fn tasks_and_threads_stand_in_one_line() {
 
 #[test]
 fn a_kept_lock_is_renewed_by_tasks_and_ends_with_its_release() {
-    let store = AsyncFake::new(Fake::new(true, settings(Duration::from_millis(120))), 1);
+    let store = AsyncFake::new(Fake::new(true, settings(Duration::from_millis(1200))), 1);
     let held = block_on(Lock::new(&store, "a").acquire()).unwrap();
     wait_until("it is renewed", || store.fake().calls().batches.load(SeqCst) >= 4);
     assert_eq!(held.status(), Status::Held);
     block_on(held.release()).unwrap();
     let renewed = store.fake().calls().renew.load(SeqCst);
-    thread::sleep(Duration::from_millis(200));
+    thread::sleep(Duration::from_millis(600));
     assert!(store.fake().calls().renew.load(SeqCst) <= renewed + 1);
 }
 

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
 
+mod fuzz;
+
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::{env, fs};
@@ -13,7 +15,11 @@ const PACKAGES: &[&str] = &["util-linux", "procps", "bsdutils"];
 const USAGE: &str = "\
 cargo xtask test [ARGS..]    install what the tests need (Debian), then run them all
 cargo xtask outside          build and run a crate that uses tenure from outside of the workspace
+cargo xtask models [MODEL]   try out how threads and time get in each other's way, for two seconds a model;
+                             --seconds N or --iterations N for more, --schedule S to repeat a failure
 cargo xtask bench [ARGS..]   print ratios against raw primitives, measured in one run
+cargo xtask matrix [NAME..]  judge mutants, and keep conformance/MUTANTS.md: new faults and new cases, or
+                             those that are named, or `all`, which takes half an hour
 cargo xtask deny             check licences and sources (needs cargo-deny)
 ";
 
@@ -24,12 +30,22 @@ fn main() -> ExitCode {
         None => ("help", &[][..]),
     };
     let done = match task {
-        "test" => install(PACKAGES).and_then(|()| outside()).and_then(|()| test(rest)),
+        // What is asked for comes last, so that this ends with its summary.
+        "test" => install(PACKAGES)
+            .and_then(|()| outside())
+            .and_then(|()| if rest.is_empty() { models(&[]) } else { Ok(()) })
+            .and_then(|()| smoke(rest))
+            .and_then(|()| test(rest)),
         "outside" => outside(),
+        "models" => models(rest),
         "bench" => run(cargo().args(["bench", "--package", "tenure"]).args(rest)),
+        "matrix" => run(cargo()
+            .args(["run", "--package", "tenure-conformance", "--example", "matrix", "--"])
+            .args(rest)),
+        "fuzz" => fuzz::fuzz(rest),
         "deny" => run(cargo().args(["deny", "check", "bans", "licenses", "sources"])),
         "help" | "--help" | "-h" => {
-            print!("{USAGE}");
+            println!("{USAGE}{}", fuzz::USAGE);
             Ok(())
         }
         other => Err(format!("there is no task {other:?}\n{USAGE}")),
@@ -49,6 +65,40 @@ fn test(args: &[String]) -> Result<(), String> {
     // Here nothing may be skipped for want of a server.
     tests.env("CONFORMANCE_REQUIRE", env::var("CONFORMANCE_REQUIRE").unwrap_or_else(|_| "all".into()));
     run(&mut tests)
+}
+
+/// A quarter of a minute of cases that no run before had; not if only some tests were asked for.
+fn smoke(args: &[String]) -> Result<(), String> {
+    if args.is_empty() { fuzz::fuzz(&["--seconds".into(), "15".into()]) } else { Ok(()) }
+}
+
+/// Runs the models, which need a build of their own.
+fn models(args: &[String]) -> Result<(), String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace around xtask")?;
+    let mut models = cargo();
+    models.args([
+        "test",
+        "--profile",
+        "models",
+        "--package",
+        "tenure-models",
+        "--test",
+        "models",
+        "--locked",
+        "--",
+    ]);
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.strip_prefix("--") {
+            Some(option @ ("seconds" | "iterations" | "schedule")) => {
+                let value = args.next().ok_or_else(|| format!("{arg} needs a value\n{USAGE}"))?;
+                models.env(format!("TENURE_MODELS_{}", option.to_uppercase()), value);
+            }
+            _ => drop(models.arg(arg)),
+        }
+    }
+    let flags = env::var("RUSTFLAGS").unwrap_or_default() + " --cfg tenure_shuttle";
+    run(models.env("RUSTFLAGS", flags.trim()).env("CARGO_TARGET_DIR", root.join("target/models")))
 }
 
 /// Builds a crate as a user has it: outside of the workspace, with default features.
@@ -72,7 +122,29 @@ fn outside() -> Result<(), String> {
     ran
 }
 
-const OUTSIDE: &str = r#"use tenure::{Files, LocMem, Lock, Result};
+const OUTSIDE: &str = r##"#![deny(warnings)]
+
+use tenure::prelude::*;
+use tenure::{Files, LocMem, Result};
+
+#[derive(Lockable)]
+#[lockable(model = "outside.record", key = id)]
+struct Record {
+    id: u32,
+}
+
+impl Record {
+    #[tenure::lock_model(blocking = false)]
+    fn touch(&self) -> Result<u32> {
+        Ok(self.id)
+    }
+}
+
+#[tenure::lock("outside:{id}", on = store, held = held)]
+fn named(store: &LocMem, id: u32) -> Result<()> {
+    assert_eq!(held.name(), format!("outside:{id}"));
+    Ok(())
+}
 
 fn main() -> Result<()> {
     let store = LocMem::for_this_process_only();
@@ -83,9 +155,13 @@ fn main() -> Result<()> {
     let held = Lock::new(&store, "global").try_acquire()?;
     held.release()?;
     let _ = std::fs::remove_dir_all(folder);
-    Ok(())
+    let store = LocMem::for_this_process_only();
+    named(&store, 7)?;
+    tenure::install(store)?;
+    Record { id: 7 }.touch()?;
+    lock_model!(Record { id: 7 })?.release()
 }
-"#;
+"##;
 
 /// Installs the packages that are missing; a machine that has them all needs neither root nor a network.
 fn install(packages: &[&str]) -> Result<(), String> {

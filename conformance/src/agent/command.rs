@@ -48,7 +48,7 @@ pub(crate) enum Command {
         counter: PathBuf,
         rounds: u32,
     },
-    /// Takes the lock as often as it can for some time.
+    /// Takes the lock as often as it can for some time, and says with which fences.
     Compete {
         name: String,
         time: Duration,
@@ -60,8 +60,6 @@ pub(crate) enum Command {
         at: u64,
     },
     ReleaseAll,
-    /// Installs the store as the process-wide default, twice.
-    Install,
     /// Ends without releasing anything.
     Exit,
 }
@@ -94,7 +92,6 @@ pub(crate) enum Answer {
     Cause(String),
     Fences(Vec<u64>),
     Won(Vec<usize>),
-    Count(u64),
 }
 
 /// What an agent believes of its lock.

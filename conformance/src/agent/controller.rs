@@ -130,7 +130,7 @@ impl Answer {
     pub(crate) fn done(self) -> Outcome {
         match self {
             Self::Done => Ok(()),
-            other => Err(Failure::new(format!("expected an agent to succeed, saw {other:?}"))),
+            other => Err(other.unexpected("expected an agent to succeed")),
         }
     }
 
@@ -138,7 +138,7 @@ impl Answer {
     pub(crate) fn taken(self) -> Outcome<Taken> {
         match self {
             Self::Taken { fence, owner } => Ok(Taken { fence: Fence::new(fence), owner }),
-            other => Err(Failure::new(format!("expected an agent to get the lock, saw {other:?}"))),
+            other => Err(other.unexpected("expected an agent to get the lock")),
         }
     }
 
@@ -147,7 +147,7 @@ impl Answer {
     pub(crate) fn refused(self, expected: Kind) -> Outcome<String> {
         match self {
             Self::Refused { kind, message, .. } if kind == kind_text(expected) => Ok(message),
-            other => Err(Failure::new(format!("expected an agent to see {expected:?}, saw {other:?}"))),
+            other => Err(other.unexpected(&format!("expected an agent to see {expected:?}"))),
         }
     }
 
@@ -160,10 +160,23 @@ impl Answer {
             {
                 Ok(())
             }
-            other => Err(Failure::new(format!(
-                "expected an agent to have lost the lock by {expected:?}, saw {other:?}"
-            ))),
+            other => {
+                Err(other.unexpected(&format!("expected an agent to have lost the lock by {expected:?}")))
+            }
         }
+    }
+
+    /// A failure by an answer that should not have been; see [`Failure::unexpected`].
+    #[track_caller]
+    fn unexpected(&self, what: &str) -> Failure {
+        let late = match self {
+            Self::Refused { cause: Some(cause), .. } | Self::Cause(cause) => {
+                *cause == cause_text(Cause::Expired)
+            }
+            Self::Refused { message, .. } => message.contains("already run out"),
+            _ => false,
+        };
+        Failure::new(format!("{what}, saw {self:?}")).late_if(late)
     }
 
     #[track_caller]
@@ -179,14 +192,6 @@ impl Answer {
         match self {
             Self::Fences(fences) => Ok(fences.into_iter().map(Fence::new).collect()),
             other => Err(Failure::new(format!("expected an agent's fences, saw {other:?}"))),
-        }
-    }
-
-    #[track_caller]
-    pub(crate) fn count(self) -> Outcome<u64> {
-        match self {
-            Self::Count(count) => Ok(count),
-            other => Err(Failure::new(format!("expected a number of an agent, saw {other:?}"))),
         }
     }
 }

@@ -9,7 +9,7 @@ mod signal;
 
 pub(crate) use command::{Answer, Command, ForkDeed, Seen, Wait};
 pub(crate) use controller::Agent;
-pub(crate) use obey::obey_if_asked;
+pub(crate) use obey::{asked, obey_if_asked};
 
 /// The variable that makes the test program an agent; what it holds says which suite's.
 const ROLE: &str = "TENURE_CONFORMANCE_AGENT";

@@ -16,6 +16,12 @@ use crate::ctx::{Open, sleep_until};
 use crate::driver::TestHeld;
 use crate::subject::Subject;
 
+/// Whose agent this process is, by the name of the suite.
+pub(crate) fn asked() -> Option<String> {
+    let role: Role = serde_json::from_str(&std::env::var(ROLE).ok()?).ok()?;
+    Some(role.suite)
+}
+
 /// Does not return in a process that was started as an agent of this suite.
 pub(crate) fn obey_if_asked(suite: &str, open: &Open) {
     let Ok(role) = std::env::var(ROLE) else { return };
@@ -120,11 +126,11 @@ fn obey(
         Command::Compete { name, time } => {
             let lock = subject.lock(name);
             let end = Moment::now() + time;
-            let mut count = 0;
+            let mut fences = Vec::new();
             while Moment::now() < end {
                 match lock.acquire_until(end) {
                     Ok(held) => {
-                        count += 1;
+                        fences.push(held.fence().get());
                         thread::sleep(Duration::from_millis(1));
                         held.release()?;
                     }
@@ -132,7 +138,7 @@ fn obey(
                     Err(error) => return Err(error),
                 }
             }
-            Answer::Count(count)
+            Answer::Fences(fences)
         }
         Command::Race { names, options, at } => {
             sleep_until(Moment::from_nanos(at));
@@ -153,17 +159,6 @@ fn obey(
             None => Answer::Done,
             Some(error) => error.into(),
         },
-        Command::Install => {
-            let store = subject.store();
-            let missing = store.default().err().map(|error| error.is_no_default());
-            store.install()?;
-            let twice = store.install().err().map(|error| error.is_misconfigured());
-            let there = store.default().is_ok();
-            match (missing, twice, there) {
-                (Some(true), Some(true), true) => Answer::Done,
-                seen => Error::misconfigured(format!("before, second install, after: {seen:?}")).into(),
-            }
-        }
         Command::Exit => exit(0),
     })
 }

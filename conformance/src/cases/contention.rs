@@ -15,20 +15,20 @@ use crate::failure::{Outcome, check};
 use crate::subject::{Options, Subject, TestLock};
 
 cases! {
-    one_of_many_threads_wins_a_free_name rows [3, 4] defects [1] breaks "looks and takes in two steps";
+    one_of_many_threads_wins_a_free_name rows [3, 4] defects [1] breaks [LooksThenTakes];
     one_of_many_threads_wins_an_expired_name rows [14, 15] defects [2]
-        breaks "replaces an expired holder in two steps";
-    one_of_many_threads_wins_a_released_name rows [7] defects [1] breaks "frees and grants in two steps";
+        breaks [ReplacesTheExpiredInTwoSteps];
+    one_of_many_threads_wins_a_released_name rows [7] defects [1] breaks [LooksThenTakes];
     one_of_many_processes_wins_a_free_name rows [39] defects [1] needs [Processes]
-        breaks "excludes threads only";
+        breaks [LocksPerProcess];
     one_of_many_processes_wins_an_expired_name rows [39] defects [2] needs [Processes]
-        breaks "replaces an expired holder in two steps";
+        breaks [ReplacesTheExpiredInTwoSteps];
     one_of_many_processes_wins_a_dead_holders_name rows [39] defects [2, 11] needs [Processes]
-        breaks "clears a dead holder in two steps";
-    a_hundred_threads_lose_no_update rows [8] defects [1] breaks "grants one waiter too many";
-    threads_of_two_handles_lose_no_update rows [8] defects [1] breaks "excludes within one handle only";
-    processes_lose_no_update rows [39] defects [1] needs [Processes] breaks "excludes threads only";
-    two_thousand_other_locks_evict_nothing rows [6] defects [5] breaks "keeps locks in a cache of limited size";
+        breaks [ReplacesTheExpiredInTwoSteps];
+    a_hundred_threads_lose_no_update rows [8] defects [1] breaks [TwoOfEach];
+    threads_of_two_handles_lose_no_update rows [8] defects [1] breaks [LocksPerHandle];
+    processes_lose_no_update rows [39] defects [1] needs [Processes] breaks [LocksPerProcess, UnlinksOnRelease];
+    two_thousand_other_locks_evict_nothing rows [6] defects [5] breaks [ForgetsOldLocks];
 }
 
 const RACES: usize = 200;

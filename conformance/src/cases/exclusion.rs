@@ -4,24 +4,26 @@ use std::time::Duration;
 
 use tenure_core::{Moment, Status};
 
+use crate::bare::abandon_a_stranger;
 use crate::case::cases;
 use crate::ctx::{Ctx, SOON, denied};
 use crate::failure::{Outcome, check};
 
 cases! {
-    a_free_name_is_granted rows [3] breaks "grants nothing";
-    a_wait_for_a_free_name_ends_at_once rows [8] breaks "looks at the queue before the lock";
-    a_held_name_is_denied rows [4, 5] defects [1] breaks "grants whoever asks";
-    a_lock_is_not_reentrant rows [4] breaks "takes the process or the thread for the owner";
-    a_denial_says_which_lock rows [5] defects [13] breaks "answers contention with an error of its own";
-    a_denial_says_what_is_left_of_the_lease rows [5] breaks "says nothing of the lease, so that waiters must guess";
-    an_acquire_asked_twice_is_granted_once defects [15] breaks "takes a repeated request for a second one";
-    an_abandoned_claim_leaves_nothing_behind defects [15] breaks "keeps what a lost answer granted";
-    other_names_stay_free rows [6] breaks "locks the store instead of the name";
-    a_denied_attempt_leaves_the_holder_alone rows [10, 12] breaks "writes the owner before it looks";
-    a_denied_attempt_does_not_lengthen_the_lease rows [15] breaks "sets the lifetime before it looks";
-    a_denied_attempt_leaves_nothing_behind rows [11] breaks "queues the claim of every attempt";
-    a_name_is_taken_again_and_again rows [7] breaks "forgets to free on release";
+    a_free_name_is_granted rows [3] breaks [GrantsNothing];
+    a_wait_for_a_free_name_ends_at_once rows [8] breaks [AnswersLate];
+    a_held_name_is_denied rows [4, 5] defects [1] breaks [GrantsWhoeverAsks, SwallowsContention];
+    a_lock_is_not_reentrant rows [4] breaks [ReentrantByThread];
+    a_denial_says_which_lock rows [5] defects [13] breaks [NamesTheWrongFence, ContentionIsAnError];
+    a_denial_says_what_is_left_of_the_lease rows [5] breaks [HidesTheLease];
+    an_acquire_asked_twice_is_granted_once defects [15] breaks [ForgetsTheToken, NewTokenPerRetry];
+    an_abandoned_claim_leaves_nothing_behind defects [15] breaks [KeepsTheAbandoned];
+    an_abandoned_claim_frees_nothing_of_others defects [4, 15] breaks [AbandonFreesAnybody];
+    other_names_stay_free rows [6] breaks [OneLockForAll];
+    a_denied_attempt_leaves_the_holder_alone rows [10, 12] breaks [WritesBeforeLooking, RevokesTheHolder];
+    a_denied_attempt_does_not_lengthen_the_lease rows [15] breaks [DeniedAttemptExtends];
+    a_denied_attempt_leaves_nothing_behind rows [11] breaks [DeniedAttemptReserves];
+    a_name_is_taken_again_and_again rows [7] breaks [ForgetsToFree];
 }
 
 fn a_free_name_is_granted(ctx: &Ctx) -> Outcome {
@@ -105,6 +107,16 @@ fn an_abandoned_claim_leaves_nothing_behind(ctx: &Ctx) -> Outcome {
     let (_, next) = ctx.subject.ask_twice(&name, ctx.long())?;
     next?.release()?;
     ctx.subject.lock(&name).try_acquire()?.release()?;
+    Ok(())
+}
+
+fn an_abandoned_claim_frees_nothing_of_others(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let held = lock.try_acquire()?;
+    abandon_a_stranger(&ctx.subject, lock.name().as_str())?;
+    denied(lock.try_acquire(), "a lock on which another claim was abandoned")?;
+    held.renew()?;
+    held.release()?;
     Ok(())
 }
 

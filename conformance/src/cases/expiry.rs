@@ -11,16 +11,16 @@ use crate::failure::{Outcome, check};
 use crate::subject::Options;
 
 cases! {
-    a_lease_ends_by_itself rows [15] defects [11] breaks "ignores the lifetime";
-    a_lease_never_ends_early rows [15] defects [6] breaks "takes a part of the lifetime off";
+    a_lease_ends_by_itself rows [15] defects [11] breaks [NeverExpires];
+    a_lease_never_ends_early rows [15] defects [6] breaks [ExpiresEarly, TrustsClientClocks];
     a_waiter_gets_an_expired_lock_no_earlier_than_its_lease rows [15, 16]
-        breaks "lets a waiter in when the holder stops believing";
+        breaks [ExpiresEarly];
     a_lease_of_a_second_lasts_a_second_from_any_fraction_of_it rows [18] defects [6, 7]
-        breaks "counts lifetimes in whole seconds";
-    a_short_attempt_never_takes_a_held_lock rows [10] defects [6] breaks "takes a short lifetime for none";
-    a_lifetime_out_of_range_is_refused_and_stores_nothing rows [5] defects [6] breaks "stores before it checks";
-    a_fixed_lease_is_not_renewed rows [15] breaks "keeps every lock alive";
-    the_longest_lifetime_is_granted rows [15] breaks "wraps around above a limit of its own";
+        breaks [WholeSeconds];
+    a_short_attempt_never_takes_a_held_lock rows [10] defects [6] breaks [ShortTtlSteals];
+    a_lifetime_out_of_range_is_refused_and_stores_nothing rows [5] defects [6] breaks [IgnoresTheSettings];
+    a_fixed_lease_is_not_renewed rows [15] breaks [NeverExpires];
+    the_longest_lifetime_is_granted rows [15] breaks [CapsLongLeases];
 }
 
 fn a_lease_ends_by_itself(ctx: &Ctx) -> Outcome {

@@ -9,17 +9,17 @@ use crate::failure::{Outcome, check};
 use crate::subject::{Options, TestLock};
 
 cases! {
-    fences_grow_from_grant_to_grant defects [10] breaks "gives every grant the same fence";
-    fences_grow_over_expiry defects [10] breaks "counts releases instead of grants";
-    fences_grow_over_a_drop defects [10] breaks "counts releases instead of grants";
-    fences_grow_between_two_handles defects [10] breaks "counts in the handle";
-    fences_grow_over_a_force_release defects [10] needs [Inspect] breaks "forgets the fence with the holder";
-    fences_grow_over_reopening_the_store defects [10] breaks "counts from one in every handle";
-    fences_grow_while_names_come_and_go defects [5, 10] breaks "forgets idle names and their fences";
-    fences_grow_between_processes defects [10] needs [Processes] breaks "counts in the process";
-    fences_grow_over_the_death_of_a_process defects [10, 11] needs [Processes] breaks "counts in the process";
-    a_gate_that_saw_the_next_fence_stops_the_late_holder defects [10] breaks "gives every grant the same fence";
-    a_fence_fits_the_numbers_of_others breaks "uses all 64 bits";
+    fences_grow_from_grant_to_grant defects [10] breaks [SameFence, UnlinksOnRelease];
+    fences_grow_over_expiry defects [10] breaks [FenceResetOnExpiry];
+    fences_grow_over_a_drop defects [10] breaks [SameFence];
+    fences_grow_between_two_handles defects [10] breaks [FencePerHandle];
+    fences_grow_over_a_force_release defects [10] needs [Inspect] breaks [ForceForgetsTheFence];
+    fences_grow_over_reopening_the_store defects [10] breaks [FenceResetOnReopen];
+    fences_grow_while_names_come_and_go defects [5, 10] breaks [ForgetsIdleNames];
+    fences_grow_between_processes defects [10] needs [Processes] breaks [FencePerProcess];
+    fences_grow_over_the_death_of_a_process defects [10, 11] needs [Processes] breaks [FencePerProcess];
+    a_gate_that_saw_the_next_fence_stops_the_late_holder defects [10] breaks [SameFence];
+    a_fence_fits_the_numbers_of_others breaks [HugeFences];
 }
 
 fn grant(lock: &TestLock) -> Outcome<Fence> {

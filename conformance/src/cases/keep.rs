@@ -8,15 +8,15 @@ use crate::failure::{Outcome, check};
 use crate::subject::Options;
 
 cases! {
-    a_released_name_stays_taken_as_long_as_was_asked breaks "frees at once whatever the release says";
-    a_dropped_name_stays_taken_as_long_as_was_asked breaks "frees at once what is dropped";
-    a_kept_name_opens_afterwards breaks "keeps a released name to the end of its old lease";
-    a_waiter_gets_a_kept_name breaks "tells waiters of a release only when it frees";
-    a_time_that_is_over_keeps_nothing breaks "counts from the release instead of the grant";
-    a_time_beyond_the_limit_is_refused breaks "keeps names for ever";
-    a_kept_name_has_no_owner_to_restore needs [Restore] breaks "leaves the token with a released name";
-    a_name_is_kept_when_its_process_ends needs [Processes] breaks "takes the end of a process for the end of what it asked";
-    a_crash_keeps_no_name defects [11] needs [Processes] breaks "stores the time to keep with the grant";
+    a_released_name_stays_taken_as_long_as_was_asked breaks [ReleaseIgnoresKeep];
+    a_dropped_name_stays_taken_as_long_as_was_asked breaks [ReleaseIgnoresKeep];
+    a_kept_name_opens_afterwards breaks [KeepsToTheEndOfTheLease];
+    a_waiter_gets_a_kept_name breaks [ReleaseIgnoresKeep];
+    a_time_that_is_over_keeps_nothing breaks [ForgetsToFree];
+    a_time_beyond_the_limit_is_refused breaks [IgnoresTheSettings];
+    a_kept_name_has_no_owner_to_restore needs [Restore] breaks [KeepLeavesTheToken];
+    a_name_is_kept_when_its_process_ends needs [Processes] breaks [KeepEndsWithTheProcess];
+    a_crash_keeps_no_name defects [11] needs [Processes] breaks [NeverExpires];
 }
 
 fn a_released_name_stays_taken_as_long_as_was_asked(ctx: &Ctx) -> Outcome {

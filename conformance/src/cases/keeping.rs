@@ -6,16 +6,16 @@ use std::time::Duration;
 use tenure_core::{Moment, Status};
 
 use crate::case::cases;
-use crate::ctx::{Ctx, SOON, denied, free_within, sleep_until, taken_until};
+use crate::ctx::{Ctx, SOON, denied, free_within, is_too_late, kept_until, sleep_until};
 use crate::failure::{Outcome, check};
 
 cases! {
-    a_kept_lock_outlives_many_leases rows [60, 66] defects [10] breaks "answers a renewal and does nothing";
-    a_fixed_lock_can_be_kept_alive_from_the_start rows [65, 66] breaks "renews only locks without a lifetime";
-    a_held_lock_can_be_kept_alive_later rows [65, 66] breaks "does not renew what was granted with an end";
-    a_set_lifetime_ends_keeping_alive rows [64, 65] breaks "goes on renewing after a lifetime was set";
-    a_kept_lock_is_free_after_its_release rows [7] breaks "renews a lock that was released";
-    many_kept_locks_are_all_renewed rows [60] breaks "renews the first of many";
+    a_kept_lock_outlives_many_leases rows [60, 66] defects [10] breaks [RenewsNothing];
+    a_fixed_lock_can_be_kept_alive_from_the_start rows [65, 66] breaks [RenewsNothing];
+    a_held_lock_can_be_kept_alive_later rows [65, 66] breaks [RenewsNothing];
+    a_set_lifetime_ends_keeping_alive rows [64, 65] breaks [RenewDropsTheEnd];
+    a_kept_lock_is_free_after_its_release rows [7] breaks [ForgetsToFree];
+    many_kept_locks_are_all_renewed rows [60] breaks [RenewsTheFirstOfMany];
 }
 
 fn a_kept_lock_outlives_many_leases(ctx: &Ctx) -> Outcome {
@@ -24,7 +24,7 @@ fn a_kept_lock_outlives_many_leases(ctx: &Ctx) -> Outcome {
     let held = lock.try_acquire()?;
     let (fence, end) = (held.fence(), Moment::now() + ctx.ttl() * 5);
     let probe = probe.lock(lock.name().as_str());
-    taken_until(&probe, end, "a lock that is kept alive")?;
+    kept_until(&held, &probe, end)?;
     let status = held.status();
     check!(status == Status::Held, "expected a kept lock to be held, saw {status:?}");
     check!(held.fence() == fence, "expected fence {fence}, saw {}", held.fence());
@@ -36,7 +36,7 @@ fn a_kept_lock_outlives_many_leases(ctx: &Ctx) -> Outcome {
 fn a_fixed_lock_can_be_kept_alive_from_the_start(ctx: &Ctx) -> Outcome {
     let lock = ctx.lock();
     let held = lock.clone().ttl(ctx.ttl()).keep_alive().try_acquire()?;
-    taken_until(&lock, Moment::now() + ctx.ttl() * 3, "a lock that is kept alive")?;
+    kept_until(&held, &lock, Moment::now() + ctx.ttl() * 3)?;
     held.release()?;
     Ok(())
 }
@@ -45,7 +45,7 @@ fn a_held_lock_can_be_kept_alive_later(ctx: &Ctx) -> Outcome {
     let lock = ctx.lock();
     let held = lock.clone().ttl(ctx.ttl()).try_acquire()?;
     held.keep_alive();
-    taken_until(&lock, Moment::now() + ctx.ttl() * 3, "a lock that is kept alive")?;
+    kept_until(&held, &lock, Moment::now() + ctx.ttl() * 3)?;
     held.release()?;
     Ok(())
 }
@@ -60,7 +60,7 @@ fn a_set_lifetime_ends_keeping_alive(ctx: &Ctx) -> Outcome {
     let held = ctx.after_drop(&lock)?;
     held.renew_for(ctx.ttl())?;
     held.keep_alive();
-    taken_until(&lock, Moment::now() + ctx.ttl() * 3, "a lock that is kept alive again")?;
+    kept_until(&held, &lock, Moment::now() + ctx.ttl() * 3)?;
     held.release()?;
     Ok(())
 }
@@ -84,7 +84,8 @@ fn many_kept_locks_are_all_renewed(ctx: &Ctx) -> Outcome {
     let held = locks.iter().map(|lock| lock.try_acquire()).collect::<Result<Vec<_>, _>>()?;
     sleep_until(Moment::now() + lease * 2);
     for (lock, held) in locks.iter().zip(held) {
-        denied(lock.try_acquire(), "one of many locks that are kept alive")?;
+        denied(lock.try_acquire(), "one of many locks that are kept alive")
+            .map_err(|failure| failure.late_if(is_too_late(&held)))?;
         held.release()?;
     }
     Ok(())

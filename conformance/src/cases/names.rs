@@ -1,22 +1,20 @@
 //! Names: any text, and never two names for one lock.
 
-use tenure_core::{Kind, Name};
+use tenure_core::Name;
 
 use crate::case::cases;
-use crate::ctx::{Ctx, denied, refused};
+use crate::ctx::{Ctx, denied};
 use crate::failure::{Outcome, check};
 
 cases! {
-    an_empty_name_is_refused defects [13] breaks "takes the empty name for a lock";
-    names_of_any_length_are_taken defects [13] breaks "has a column or a file name that is too short";
-    a_name_beyond_the_limit_is_refused defects [13] breaks "cuts long names";
-    names_that_look_alike_are_different_locks defects [19] breaks "compares names by a collation";
-    names_with_odd_characters_are_different_locks defects [19, 20] breaks "escapes or drops characters";
-    names_like_paths_are_different_locks defects [19] breaks "makes paths of names";
-    long_names_that_differ_late_are_different_locks defects [13, 19] breaks "cuts long names";
-    names_like_shortened_names_are_different_locks defects [20] breaks "uses the shortened form of a name as a name";
-    joined_segments_make_different_names defects [20] breaks "compares names after undoing their escapes";
-    other_cases_and_lengths_are_released_apart rows [6] defects [19] breaks "finds the lock to free by a collation";
+    names_of_any_length_are_taken defects [13] breaks [RefusesLongNames];
+    names_that_look_alike_are_different_locks defects [19] breaks [FoldsCase, TrimsNames];
+    names_with_odd_characters_are_different_locks defects [19, 20] breaks [CutsAtNul];
+    names_like_paths_are_different_locks defects [19] breaks [NormalisesPaths];
+    long_names_that_differ_late_are_different_locks defects [13, 19] breaks [TruncatesNames];
+    names_like_shortened_names_are_different_locks defects [20] breaks [MistakesShortenedNames];
+    joined_segments_make_different_names defects [20] breaks [UnescapesSegments];
+    other_cases_and_lengths_are_released_apart rows [6] defects [19] breaks [FoldsCase];
 }
 
 /// All of them are held at once, and each is taken for itself.
@@ -46,12 +44,6 @@ fn all_different(ctx: &Ctx, names: &[String]) -> Outcome {
     Ok(())
 }
 
-fn an_empty_name_is_refused(ctx: &Ctx) -> Outcome {
-    refused(ctx.subject.lock("").try_acquire(), Kind::InvalidName, "the empty name")?;
-    refused(ctx.subject.lock("").acquire(), Kind::InvalidName, "a wait for the empty name")?;
-    Ok(())
-}
-
 fn names_of_any_length_are_taken(ctx: &Ctx) -> Outcome {
     // One byte is not a name of this case alone, but nobody else takes it.
     let mut names = vec!["\u{1}".to_owned()];
@@ -65,13 +57,6 @@ fn names_of_any_length_are_taken(ctx: &Ctx) -> Outcome {
     names.sort();
     names.dedup();
     all_different(ctx, &names)
-}
-
-fn a_name_beyond_the_limit_is_refused(ctx: &Ctx) -> Outcome {
-    let long = "n".repeat(Name::MAX_LEN + 1);
-    refused(ctx.subject.lock(&long).try_acquire(), Kind::InvalidName, "a name that is too long")?;
-    refused(ctx.subject.lock(&long).acquire(), Kind::InvalidName, "a wait for such a name")?;
-    Ok(())
 }
 
 fn names_that_look_alike_are_different_locks(ctx: &Ctx) -> Outcome {

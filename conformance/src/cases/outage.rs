@@ -7,11 +7,11 @@ use crate::ctx::{Ctx, SOON, eventually, free_within, refused};
 use crate::failure::{Failure, Outcome, check};
 
 cases! {
-    a_store_that_does_not_answer_is_unavailable defects [13] needs [Outage] breaks "answers every error with contention";
-    a_wait_for_a_store_that_does_not_answer_ends rows [19] defects [13] needs [Outage] breaks "hangs while it is down";
+    a_store_that_does_not_answer_is_unavailable defects [13] needs [Outage] breaks [DownIsContended];
+    a_wait_for_a_store_that_does_not_answer_ends rows [19] defects [13] needs [Outage] breaks [DownHangs];
     an_outage_leaves_a_lock_held_until_its_deadline rows [12, 62] defects [10, 13] needs [Outage]
-        breaks "takes silence for a loss";
-    a_release_during_an_outage_is_made_up_for defects [15] needs [Outage] breaks "forgets the token before the release arrived";
+        breaks [DownIsALoss];
+    a_release_during_an_outage_is_made_up_for defects [15] needs [Outage] breaks [DownReleases];
 }
 
 fn a_store_that_does_not_answer_is_unavailable(ctx: &Ctx) -> Outcome {

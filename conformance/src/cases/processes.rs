@@ -11,19 +11,18 @@ use crate::failure::{Outcome, check};
 use crate::subject::Options;
 
 cases! {
-    another_process_is_denied rows [39] needs [Processes] breaks "excludes threads only";
-    other_names_stay_free_for_another_process rows [40] needs [Processes] breaks "locks the store instead of the name";
-    a_killed_process_frees_its_kept_lock defects [11] needs [Processes] breaks "grants without an end";
-    a_killed_process_frees_its_fixed_lock defects [11] needs [Processes] breaks "grants without an end";
-    a_killed_holders_lock_goes_to_a_waiter defects [11] needs [Processes] breaks "wakes nobody at the end of a lease";
-    a_process_that_ends_without_releasing_frees_its_lock defects [11, 12] needs [Processes] breaks "grants without an end";
-    a_lock_can_outlive_its_process rows [15] needs [Processes] breaks "frees what a dead process asked to keep";
-    a_killed_waiter_takes_nothing needs [Processes] breaks "grants a waiter that has died";
+    another_process_is_denied rows [39] needs [Processes] breaks [LocksPerProcess];
+    other_names_stay_free_for_another_process rows [40] needs [Processes] breaks [OneLockForAll];
+    a_killed_process_frees_its_kept_lock defects [11] needs [Processes] breaks [NeverExpires];
+    a_killed_process_frees_its_fixed_lock defects [11] needs [Processes] breaks [NeverExpires];
+    a_killed_holders_lock_goes_to_a_waiter defects [11] needs [Processes] breaks [NeverExpires];
+    a_process_that_ends_without_releasing_frees_its_lock defects [11, 12] needs [Processes] breaks [NeverExpires];
+    a_lock_can_outlive_its_process rows [15] needs [Processes] breaks [DetachedEndsWithTheProcess];
+    a_killed_waiter_takes_nothing needs [Processes] breaks [DeniedAttemptReserves];
     a_program_started_by_the_holder_inherits_nothing defects [8, 11] needs [Processes]
-        breaks "leaves its files open to programs that the holder starts";
-    a_process_told_to_stop_gives_up_everything needs [Processes] breaks "ties grants to what the process forgets";
-    the_default_store_is_installed_once needs [Processes] breaks "cannot be erased and shared";
-    a_wait_of_another_process_ends_at_its_limit rows [19, 39] needs [Processes] breaks "blocks in the store";
+        breaks [HeldByAnOpenFile];
+    a_process_told_to_stop_gives_up_everything needs [Processes] breaks [ClaimsToBeDirect];
+    a_wait_of_another_process_ends_at_its_limit rows [19, 39] needs [Processes] breaks [AnswersLate];
 }
 
 fn another_process_is_denied(ctx: &Ctx) -> Outcome {
@@ -159,10 +158,6 @@ fn a_process_told_to_stop_gives_up_everything(ctx: &Ctx) -> Outcome {
         late.lost(&[Cause::Released])?;
     }
     Ok(())
-}
-
-fn the_default_store_is_installed_once(ctx: &Ctx) -> Outcome {
-    ctx.agent()?.ask(&Command::Install)?.done()
 }
 
 fn a_wait_of_another_process_ends_at_its_limit(ctx: &Ctx) -> Outcome {

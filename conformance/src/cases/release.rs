@@ -12,19 +12,19 @@ use crate::failure::{Outcome, check};
 use crate::subject::Options;
 
 cases! {
-    a_release_frees_the_name_at_once rows [7, 11] defects [17] breaks "leaves the release to the end of the lease";
-    a_dropped_lock_is_free rows [24, 25] defects [12] breaks "releases through a path that drop does not take";
-    a_closure_runs_under_the_lock_and_leaves_it_free rows [24, 25] breaks "releases before the work is done";
-    a_panic_under_the_lock_frees_it rows [24, 25] breaks "panics when it is dropped in an unwinding thread";
-    a_release_after_expiry_says_lost rows [9, 16, 17] defects [17] breaks "answers every release with success";
-    a_late_release_never_frees_the_next_owner rows [10, 13, 14, 17] defects [4] breaks "does not compare the owner";
-    a_late_drop_never_frees_the_next_owner rows [10, 13, 14] defects [4] breaks "does not compare the owner";
+    a_release_frees_the_name_at_once rows [7, 11] defects [17] breaks [RestsAfterRelease];
+    a_dropped_lock_is_free rows [24, 25] defects [12] breaks [ForgetsToFree];
+    a_closure_runs_under_the_lock_and_leaves_it_free rows [24, 25] breaks [ForgetsToFree];
+    a_panic_under_the_lock_frees_it rows [24, 25] breaks [ReleasesNothingInAPanic];
+    a_release_after_expiry_says_lost rows [9, 16, 17] defects [17] breaks [IgnoresTtl];
+    a_late_release_never_frees_the_next_owner rows [10, 13, 14, 17] defects [4] breaks [ReleasesWithoutOwnerCheck, LateReleaseFrees];
+    a_late_drop_never_frees_the_next_owner rows [10, 13, 14] defects [4] breaks [LateReleaseFrees];
     a_release_at_the_moment_of_expiry_never_frees_the_next_owner rows [14] defects [4]
-        breaks "compares the owner and frees in two steps";
-    any_combination_of_options_is_released rows [7] defects [12] breaks "has an option under which nothing is released";
-    a_lock_left_unreleased_stays_until_its_lease_ends rows [15] breaks "frees what is dropped although it was asked not to";
-    a_lock_can_be_left_unreleased_by_the_settings rows [15] breaks "does not tell its settings to its locks";
-    a_dropped_store_keeps_its_locks rows [12] breaks "ties grants to the handle they were asked through";
+        breaks [GetThenDelete];
+    any_combination_of_options_is_released rows [7] defects [12] breaks [ForgetsToFree];
+    a_lock_left_unreleased_stays_until_its_lease_ends rows [15] breaks [FreesWhatWasLeft];
+    a_lock_can_be_left_unreleased_by_the_settings rows [15] breaks [IgnoresTheSettings];
+    a_dropped_store_keeps_its_locks rows [12] breaks [LocksPerHandle];
 }
 
 fn a_release_frees_the_name_at_once(ctx: &Ctx) -> Outcome {
@@ -109,9 +109,10 @@ fn a_release_at_the_moment_of_expiry_never_frees_the_next_owner(ctx: &Ctx) -> Ou
                 let late = lock.clone().ttl(ctx.ttl()).try_acquire()?;
                 let waiter = thread::scope(|scope| {
                     let waiter = scope.spawn(|| next.acquire_for(ctx.ttl() + SOON));
-                    // From 3 ms before the holder's own deadline to 5 ms after it.
-                    let deadline = late.deadline().unwrap_or(Moment::now());
-                    sleep_until(deadline - Duration::from_millis(3) + Duration::from_micros(200 * index));
+                    // The later the denser, up to 5 ms after the holder's own deadline, when the store's
+                    // lease has ended as well.
+                    let latest = late.deadline().unwrap_or(Moment::now()) + Duration::from_millis(5);
+                    sleep_until(latest - Duration::from_micros(25 * index * index));
                     drop(late.release());
                     waiter.join()
                 });

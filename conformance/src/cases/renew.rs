@@ -5,23 +5,26 @@ use std::time::Duration;
 
 use tenure_core::{Kind, Moment, Status};
 
+use crate::bare::Bare;
 use crate::case::cases;
-use crate::ctx::{Ctx, SOON, denied, free_within, join_all, refused, sleep_until, taken_until};
-use crate::failure::{Outcome, check};
+use crate::ctx::{Ctx, SOON, free_within, join, join_all, refused, sleep_until, taken_until};
+use crate::driver::TestHeld;
+use crate::failure::{Failure, Outcome, check};
 
 cases! {
-    a_renewed_lock_outlives_its_first_lease rows [60, 61] breaks "answers a renewal and does nothing";
-    a_renewal_never_shortens rows [64] breaks "sets the lock's own lifetime whatever is left";
-    a_renewal_sets_a_longer_life rows [64] breaks "ignores the lifetime of a renewal";
-    a_renewal_sets_a_shorter_life rows [64] breaks "takes the longer of two lifetimes";
-    a_renewal_keeps_the_fence rows [60] breaks "makes a new grant of a renewal";
-    a_renewal_after_expiry_says_lost rows [62, 63] breaks "renews what has ended";
-    a_renewal_after_expiry_brings_nothing_back rows [62, 63] defects [21] breaks "writes the record of an expired holder again";
-    a_late_renewal_never_extends_the_next_owner rows [62, 63] defects [21] breaks "renews without comparing the owner";
+    a_renewed_lock_outlives_its_first_lease rows [60, 61] breaks [RenewsNothing];
+    a_renewal_never_shortens rows [64] breaks [RenewShortens];
+    a_renewal_sets_a_longer_life rows [64] breaks [RenewIgnoresTtl];
+    a_renewal_sets_a_shorter_life rows [64] breaks [RenewTakesTheLonger];
+    a_renewal_keeps_the_fence rows [60] breaks [RenewMovesTheFence];
+    a_renewal_after_expiry_says_lost rows [62, 63] breaks [IgnoresTtl];
+    a_renewal_after_expiry_brings_nothing_back rows [62, 63] defects [21] breaks [RenewsTheExpired];
+    a_late_renewal_never_extends_the_next_owner rows [62, 63] defects [21] breaks [RenewsWithoutOwnerCheck];
     a_renewal_at_the_moment_of_expiry_never_gives_two_owners rows [62] defects [21]
-        breaks "compares the owner and renews in two steps";
-    a_renewed_lock_still_ends rows [61] breaks "drops the lifetime at a renewal";
-    a_released_name_is_not_renewed rows [62] breaks "lets a renewal under way bring a released lock back";
+        breaks [RenewsInTwoSteps];
+    a_renewed_lock_still_ends rows [61] breaks [RenewDropsTheEnd];
+    a_released_name_is_not_renewed rows [62] breaks [RenewsInTwoSteps];
+    a_verification_changes_nothing rows [61] breaks [VerifyingExtends];
 }
 
 fn a_renewed_lock_outlives_its_first_lease(ctx: &Ctx) -> Outcome {
@@ -93,30 +96,33 @@ fn a_renewal_keeps_the_fence(ctx: &Ctx) -> Outcome {
 
 fn a_renewal_after_expiry_says_lost(ctx: &Ctx) -> Outcome {
     let held = ctx.lock().ttl(ctx.ttl()).try_acquire()?;
+    let late = Bare::acquire(&ctx.subject, &ctx.name(), ctx.ttl())?;
     sleep_until(Moment::now() + ctx.ttl());
     refused(held.renew(), Kind::Lost, "a renewal after the lease")?;
     refused(held.renew_for(ctx.long()), Kind::Lost, "another one")?;
     refused(held.release(), Kind::Lost, "the release")?;
+    refused(late.renew(ctx.long()), Kind::Lost, "a renewal that arrived after the lease")?;
+    refused(late.verify(), Kind::Lost, "a look at a lease that has ended")?;
     Ok(())
 }
 
 fn a_renewal_after_expiry_brings_nothing_back(ctx: &Ctx) -> Outcome {
     let lock = ctx.lock();
-    let held = lock.clone().ttl(ctx.ttl()).try_acquire()?;
+    let late = Bare::acquire(&ctx.subject, lock.name().as_str(), ctx.ttl())?;
     sleep_until(Moment::now() + ctx.ttl());
-    drop(held.renew());
-    drop(held.renew_for(ctx.long()));
+    drop(late.renew(ctx.ttl()));
+    drop(late.renew(ctx.long()));
     free_within(&lock, SOON, "a name whose owner came too late to renew")?.release()?;
     Ok(())
 }
 
 fn a_late_renewal_never_extends_the_next_owner(ctx: &Ctx) -> Outcome {
     let lock = ctx.lock();
-    let late = lock.clone().ttl(ctx.ttl()).try_acquire()?;
+    let late = Bare::acquire(&ctx.subject, lock.name().as_str(), ctx.ttl())?;
     let next = lock.clone().ttl(ctx.ttl() * 2).acquire_for(ctx.ttl() + SOON)?;
     for _ in 0..5 {
-        refused(late.renew(), Kind::Lost, "a renewal after another took the lock")?;
-        refused(late.renew_for(ctx.long()), Kind::Lost, "a long renewal then")?;
+        refused(late.renew(ctx.ttl()), Kind::Lost, "a renewal after another took the lock")?;
+        refused(late.renew(ctx.long()), Kind::Lost, "a long renewal then")?;
     }
     free_within(&lock, ctx.ttl() * 2 + SOON, "the next owner's lock after its own lease")?.release()?;
     refused(next.release(), Kind::Lost, "the next owner's release after its lease")?;
@@ -129,19 +135,31 @@ fn a_renewal_at_the_moment_of_expiry_never_gives_two_owners(ctx: &Ctx) -> Outcom
         let round = |index: u64| {
             let (lock, other) = (ctx.lock(), other.clone());
             scope.spawn(move || -> Outcome {
-                let held = lock.clone().ttl(ctx.ttl()).try_acquire()?;
-                let deadline = held.deadline().unwrap_or(Moment::now());
-                sleep_until(deadline - Duration::from_millis(3) + Duration::from_micros(100 * index));
-                let renewed = held.renew_for(ctx.long()).is_ok();
                 let next = other.lock(lock.name().as_str());
-                if renewed {
-                    denied(next.try_acquire(), "a lock renewed at the last moment")?;
-                    held.release()?;
-                } else {
-                    // Nobody believes in it any more; the store's lease may last a moment longer.
-                    free_within(&next, SOON, "a lock that was renewed too late")?.release()?;
-                }
-                Ok(())
+                let held = lock.clone().ttl(ctx.ttl()).try_acquire()?;
+                thread::scope(|scope| {
+                    let waiter = scope.spawn(|| -> Outcome<(TestHeld, Moment)> {
+                        let next = next.acquire_for(ctx.ttl() + SOON)?;
+                        Ok((next, Moment::now()))
+                    });
+                    // The later the denser, up to 1 ms after the holder's own deadline; the store's lease
+                    // ends a little later.
+                    let latest = held.deadline().unwrap_or(Moment::now()) + Duration::from_millis(1);
+                    sleep_until(latest - Duration::from_micros(25 * index * index));
+                    let renewed = held.renew_for(ctx.long()).is_ok();
+                    let believed = renewed.then(Moment::now);
+                    drop(held.release());
+                    let (next, granted) = join(waiter)?;
+                    if let Some(believed) = believed {
+                        check!(
+                            granted >= believed,
+                            "expected a renewed lock to be its owner's, saw it granted {:?} before",
+                            believed.since(granted)
+                        );
+                    }
+                    next.release()?;
+                    Ok(())
+                })
             })
         };
         join_all((0..40).map(round).collect()).map(drop)
@@ -158,19 +176,43 @@ fn a_renewed_lock_still_ends(ctx: &Ctx) -> Outcome {
 }
 
 fn a_released_name_is_not_renewed(ctx: &Ctx) -> Outcome {
-    // Kept alive on the shortest lease, so that renewals are under way when it is released.
-    let subject = ctx.open_with(ctx.settings().with_lease(Duration::from_millis(30).max(ctx.ttl() / 8))?)?;
+    // Kept alive on the shortest lease, and released around the third of it when it is renewed.
+    let lease = Duration::from_millis(30).max(ctx.ttl() / 8);
+    let subject = ctx.open_with(ctx.settings().with_lease(lease)?)?;
     let lock = ctx.lock();
     let kept = subject.lock(lock.name().as_str());
-    for _ in 0..40 {
+    for round in 0..24 {
         let held = kept.acquire_for(SOON)?;
-        sleep_until(Moment::now() + Duration::from_millis(8));
+        sleep_until(Moment::now() + lease / 4 + lease / 120 * round);
         match held.release() {
-            Ok(()) => lock.try_acquire()?.release()?,
             // So short a lease may be lost on a busy machine.
-            Err(error) if error.is_lost() => {}
-            Err(error) => return Err(error.into()),
+            Err(error) if error.is_lost() => continue,
+            released => released?,
         }
+        let next = lock.try_acquire()?;
+        // Whatever was under way has arrived by then.
+        thread::sleep(lease);
+        if let Err(error) = next.renew() {
+            return Err(Failure::unexpected("expected a released name to be the next owner's", &error));
+        }
+        next.release()?;
     }
+    Ok(())
+}
+
+fn a_verification_changes_nothing(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let held = Bare::acquire(&ctx.subject, lock.name().as_str(), ctx.ttl())?;
+    let began = Moment::now();
+    loop {
+        let passed = Moment::now().since(began);
+        if let Err(error) = held.verify() {
+            check!(error.is_lost(), "expected a grant or its loss, saw {error}");
+            break;
+        }
+        check!(passed < ctx.ttl() * 2, "expected a lease to end that is looked at, saw it after {passed:?}");
+        thread::sleep(Duration::from_millis(5));
+    }
+    free_within(&lock, SOON, "a lock whose lease ended while it was looked at")?.release()?;
     Ok(())
 }

@@ -11,16 +11,16 @@ use crate::failure::{Outcome, check};
 use crate::subject::Options;
 
 cases! {
-    a_lock_is_restored_by_its_owner rows [23, 67] needs [Restore] breaks "grants anew instead of restoring";
-    a_restored_lock_gets_a_new_life rows [67] needs [Restore] breaks "leaves the old lifetime when it restores";
-    a_stranger_restores_nothing rows [68] needs [Restore] breaks "restores for any token";
-    restoring_a_free_name_inserts_nothing rows [68] needs [Restore] breaks "grants what it should restore";
-    restoring_after_release_is_refused rows [68] needs [Restore] breaks "remembers the last owner";
-    restoring_after_expiry_is_refused rows [62, 68] needs [Restore] breaks "restores what has ended";
-    restoring_after_force_is_refused rows [68] needs [Restore, Inspect] breaks "restores a broken lock";
-    another_process_restores_a_lock rows [39, 67] needs [Restore, Processes] breaks "keeps the owner in the process";
+    a_lock_is_restored_by_its_owner rows [23, 67] needs [Restore] breaks [RestoreGrantsAnew];
+    a_restored_lock_gets_a_new_life rows [67] needs [Restore] breaks [RestoreLeavesTheLife];
+    a_stranger_restores_nothing rows [68] needs [Restore] breaks [RestoresForAnybody];
+    restoring_a_free_name_inserts_nothing rows [68] needs [Restore] breaks [RestoreInserts];
+    restoring_after_release_is_refused rows [68] needs [Restore] breaks [RestoresTheReleased];
+    restoring_after_expiry_is_refused rows [62, 68] needs [Restore] breaks [RestoresTheExpired];
+    restoring_after_force_is_refused rows [68] needs [Restore, Inspect] breaks [RestoresTheBroken];
+    another_process_restores_a_lock rows [39, 67] needs [Restore, Processes] breaks [RestoresOnlyItsOwn];
     a_lock_left_by_a_dead_process_is_restored rows [67] needs [Restore, Processes]
-        breaks "frees what a dead process asked to keep";
+        breaks [DetachedEndsWithTheProcess];
 }
 
 fn a_lock_is_restored_by_its_owner(ctx: &Ctx) -> Outcome {

@@ -8,11 +8,10 @@ use crate::failure::{Outcome, check};
 use crate::subject::Options;
 
 cases! {
-    a_session_lock_has_no_end rows [66] needs [Sessions] breaks "gives a session a lease";
-    a_session_lock_excludes_like_any_other rows [4, 7] needs [Sessions] breaks "keeps sessions apart from leases";
-    a_session_takes_no_lifetime rows [66] needs [Sessions] breaks "gives a session a lease";
-    a_session_ends_with_its_process defects [11] needs [Sessions, Processes] breaks "does not see that a holder died";
-    a_broken_session_is_lost defects [10] needs [Sessions, Inspect] breaks "verifies nothing when it renews a session";
+    a_session_lock_has_no_end rows [66] needs [Sessions] breaks [SessionHasALease];
+    a_session_lock_excludes_like_any_other rows [4, 7] needs [Sessions] breaks [SessionsApart];
+    a_session_ends_with_its_process defects [11] needs [Sessions, Processes] breaks [SessionsOutliveTheDead];
+    a_broken_session_is_lost defects [10] needs [Sessions, Inspect] breaks [SessionVerifiesNothing];
 }
 
 fn a_session_lock_has_no_end(ctx: &Ctx) -> Outcome {
@@ -42,16 +41,6 @@ fn a_session_lock_excludes_like_any_other(ctx: &Ctx) -> Outcome {
     held.release()?;
     drop(session.try_acquire()?);
     ctx.after_drop(&lock)?.release()?;
-    Ok(())
-}
-
-fn a_session_takes_no_lifetime(ctx: &Ctx) -> Outcome {
-    let lock = ctx.lock();
-    let both = lock.clone().session().ttl(ctx.ttl()).try_acquire();
-    refused(both, Kind::Misconfigured, "a session with a lifetime")?;
-    let held = lock.session().try_acquire()?;
-    refused(held.renew_for(ctx.ttl()), Kind::Misconfigured, "a lifetime for a session")?;
-    held.release()?;
     Ok(())
 }
 

@@ -10,12 +10,12 @@ use crate::failure::{Outcome, check};
 use crate::subject::Options;
 
 cases! {
-    the_default_prefix_is_lock rows [1] breaks "ignores the settings it was opened with";
-    another_prefix_makes_other_locks rows [1, 2] breaks "leaves the prefix out of its keys";
-    a_key_is_the_prefix_and_the_name rows [1] breaks "puts something between prefix and name";
-    a_held_lock_is_released_under_its_own_prefix rows [2] breaks "makes the key anew at the release";
-    the_settings_limit_lifetimes rows [15] breaks "ignores the settings it was opened with";
-    the_settings_lease_is_what_a_crash_leaves rows [15] defects [11] breaks "grants without an end";
+    the_default_prefix_is_lock rows [1] breaks [IgnoresTheSettings];
+    another_prefix_makes_other_locks rows [1, 2] breaks [LeavesOutThePrefix];
+    a_key_is_the_prefix_and_the_name rows [1] breaks [SeparatesThePrefix];
+    a_held_lock_is_released_under_its_own_prefix rows [2] breaks [ReleasesUnderTheLatestPrefix];
+    the_settings_limit_lifetimes rows [15] breaks [IgnoresTheSettings];
+    the_settings_lease_is_what_a_crash_leaves rows [15] defects [11] breaks [IgnoresTheSettings];
 }
 
 fn the_default_prefix_is_lock(ctx: &Ctx) -> Outcome {

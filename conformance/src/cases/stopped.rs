@@ -1,6 +1,6 @@
 //! Holders that were stopped and woke up.
 
-use tenure_core::{Cause, Kind, Moment};
+use tenure_core::{Breaking, Cause, Kind, Moment};
 
 use crate::agent::{Agent, Answer, Command, Seen};
 use crate::case::cases;
@@ -9,14 +9,14 @@ use crate::failure::{Outcome, check};
 use crate::subject::Options;
 
 cases! {
-    a_stopped_holder_loses_its_lock defects [11] needs [Processes] breaks "takes a stopped process for a living holder";
+    a_stopped_holder_loses_its_lock defects [11] needs [Processes] breaks [NeverExpires];
     a_stopped_holder_wakes_up_without_its_lock rows [12] defects [10] needs [Processes]
-        breaks "renews what has ended";
+        breaks [SaysNoLease];
     a_stopped_holders_release_never_frees_the_next_owner rows [13, 14, 17] defects [4] needs [Processes]
-        breaks "does not compare the owner";
-    a_stopped_holders_renewals_never_extend_the_next_owner rows [62, 63] defects [21] needs [Processes]
-        breaks "renews without comparing the owner";
-    a_stop_within_the_lease_costs_nothing rows [12, 60] needs [Processes] breaks "frees the lock of a stopped process";
+        breaks [LateReleaseFrees];
+    a_stopped_holders_renewals_never_extend_the_next_owner rows [62, 63] defects [21] needs [Processes, Inspect]
+        breaks [RenewsWithoutOwnerCheck];
+    a_stop_within_the_lease_costs_nothing rows [12, 60] needs [Processes] breaks [NeedsAHeartbeat];
 }
 
 /// An agent that was stopped until its kept lock was over.
@@ -66,8 +66,12 @@ fn a_stopped_holders_release_never_frees_the_next_owner(ctx: &Ctx) -> Outcome {
 fn a_stopped_holders_renewals_never_extend_the_next_owner(ctx: &Ctx) -> Outcome {
     let lock = ctx.lock();
     let name = lock.name();
-    let mut agent = stopped(ctx, name.as_str())?;
-    let next = lock.clone().ttl(ctx.ttl() * 2).acquire_for(ctx.ttl() + SOON)?;
+    // It wakes up within its own lease, and does not know yet that it has lost it.
+    let mut agent = ctx.agent()?;
+    agent.take(name.as_str(), &Options::ttl(ctx.long()))?;
+    agent.stop()?;
+    ctx.subject.inspect().force_release(&name, Breaking::Now, "because")?;
+    let next = lock.clone().ttl(ctx.ttl() * 2).try_acquire()?;
     agent.wake()?;
     agent.renew(name.as_str())?.refused(Kind::Lost)?;
     free_within(&lock, ctx.ttl() * 2 + SOON, "the next owner's lock after its own lease")?.release()?;

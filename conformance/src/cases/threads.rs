@@ -7,11 +7,11 @@ use crate::ctx::{Ctx, denied, join};
 use crate::failure::Outcome;
 
 cases! {
-    a_held_lock_is_released_by_another_thread rows [36, 37, 38] breaks "takes the thread for the owner";
-    a_held_lock_is_renewed_by_another_thread rows [36, 37] breaks "takes the thread for the owner";
-    the_end_of_a_thread_frees_nothing rows [36] breaks "ties grants to the thread that asked";
-    the_acquiring_thread_is_denied_like_any_other rows [4, 37, 38] breaks "takes the thread for the owner";
-    other_handles_own_nothing rows [34, 35] breaks "lets the owner be guessed from the process";
+    a_held_lock_is_released_by_another_thread rows [36, 37, 38] breaks [ThreadIsTheOwner];
+    a_held_lock_is_renewed_by_another_thread rows [36, 37] breaks [ThreadIsTheOwner];
+    the_end_of_a_thread_frees_nothing rows [36] breaks [EndsWithTheThread];
+    the_acquiring_thread_is_denied_like_any_other rows [4, 37, 38] breaks [ReentrantByThread];
+    other_handles_own_nothing rows [34, 35] breaks [ReentrantByProcess];
 }
 
 fn a_held_lock_is_released_by_another_thread(ctx: &Ctx) -> Outcome {

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_core::{
-    AnyBackend, Backend, Cause, Error, Fence, Inspect, Moment, Owner, Result, Site, Status, aio, install,
-    release_all,
+    AnyBackend, Backend, Cause, Error, Fence, Inspect, Moment, Owner, Result, Site, Status, aio, release_all,
 };
 
 pub(crate) use polled::Awaited;
@@ -107,22 +106,6 @@ impl Store {
         match self {
             Self::Blocking(store) => blocking::ask_twice(store, name, ttl, after),
             Self::Polled(store) => store.ask_twice(name, ttl, after),
-        }
-    }
-
-    /// Makes it the process-wide default of its kind.
-    pub(crate) fn install(&self) -> Result<()> {
-        match self {
-            Self::Blocking(store) => install(store.clone()),
-            Self::Polled(store) => aio::install(store.store.clone()),
-        }
-    }
-
-    /// Whether there is a process-wide default of its kind.
-    pub(crate) fn default(&self) -> Result<()> {
-        match self {
-            Self::Blocking(_) => tenure_core::default_store().map(drop),
-            Self::Polled(_) => aio::default_store().map(drop),
         }
     }
 

@@ -9,9 +9,12 @@ use super::{Alarm, AsyncHandle, AsyncRestore, Data, Lock, at_once};
 use crate::any::AnyGrant;
 use crate::held::Guard;
 use crate::lease::Lease;
+use crate::observe::acquiring;
 use crate::port::Polled;
 use crate::wait::{Turn, Wait};
-use crate::{Attempt, Claim, Denied, Error, Granted, Held, Moment, Owner, Ran, Result, Rule, Unlocked};
+use crate::{
+    Attempt, Claim, Denied, Error, Granted, Held, Moment, Owner, Ran, Result, Rule, Unlocked, Watch,
+};
 
 /// Acquiring.
 impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
@@ -29,15 +32,25 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
     /// background.
     #[track_caller]
     pub fn try_acquire(&self) -> impl Future<Output = Result<Lock<B, Held<R>>>> + Send + use<'_, B, R> {
-        let place = Location::caller();
-        async move {
-            let claim = self.claim(Owner::random(), place)?;
-            let mut underway = Underway::new(self, &claim);
-            match ask(self, &claim, &mut underway.doubt).await? {
-                Answer::Held(held) => Ok(held),
+        self.try_as(Owner::random(), Location::caller())
+    }
+
+    pub(crate) async fn try_as(
+        &self,
+        owner: Owner,
+        place: &'static Location<'static>,
+    ) -> Result<Lock<B, Held<R>>> {
+        let claim = self.claim(owner, place)?;
+        acquiring!(self.site(), &claim, {
+            let mut asking = Asking::new(self, &claim);
+            match asking.ask().await? {
+                Answer::Granted { granted, sent } => {
+                    drop(asking);
+                    self.begin(claim, granted, sent)
+                }
                 Answer::Denied(denied) => Err(self.error(Error::contended(denied))),
             }
-        }
+        })
     }
 
     /// Waits for the lock as long as it takes.
@@ -149,47 +162,56 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
         let place = Location::caller();
         async move {
             let claim = self.claim(owner, place)?;
-            let sent = self.site().now();
-            let granted = self.data.backend.restore(&claim).await.map_err(|error| self.error(error))?;
-            self.begin(&claim, granted, Some(sent))
+            acquiring!(self.site(), &claim, {
+                claim.tally().asked();
+                let sent = self.site().now();
+                let granted = self.data.backend.restore(&claim).await.map_err(|error| self.error(error))?;
+                self.begin(claim, granted, Some(sent))
+            })
         }
     }
 
-    async fn wait(
+    pub(crate) async fn wait(
         &self,
         until: Option<Moment>,
         place: &'static Location<'static>,
     ) -> Result<Lock<B, Held<R>>> {
         let claim = self.claim(Owner::random(), place)?;
-        let backend = &self.data.backend;
-        let site = backend.site();
-        let alone = site.is_direct() || !site.has_line(claim.key());
-        // Whoever comes again and again lets those go first who are woken only now.
-        let rest =
-            alone && !site.is_direct() && site.asks_alone(claim.key()) && backend.is_awaited(&claim).await;
-        let mut underway = Underway::new(self, &claim);
-        // Without a line, the first answer is all that most acquisitions need.
-        let mut denied = None;
-        if alone && !rest {
-            match ask(self, &claim, &mut underway.doubt).await {
-                Ok(Answer::Held(held)) => return Ok(held),
-                Ok(Answer::Denied(answer)) => denied = Some(answer),
-                Err(error) if error.is_quarantined() => {}
-                Err(error) => return Err(error),
+        acquiring!(self.site(), &claim, {
+            let backend = &self.data.backend;
+            let site = backend.site();
+            let alone = site.is_direct() || !site.has_line(claim.key());
+            // Whoever comes again and again lets those go first who are woken only now.
+            let rest = alone
+                && !site.is_direct()
+                && site.asks_alone(claim.key())
+                && backend.is_awaited(&claim).await;
+            let mut asking = Asking::new(self, &claim);
+            // Without a line, the first answer is all that most acquisitions need.
+            let mut denied = None;
+            if alone && !rest {
+                match asking.ask().await {
+                    Ok(Answer::Granted { granted, sent }) => {
+                        drop(asking);
+                        return self.begin(claim, granted, sent);
+                    }
+                    Ok(Answer::Denied(answer)) => denied = Some(answer),
+                    Err(error) if error.is_quarantined() => {}
+                    Err(error) => return Err(error),
+                }
             }
-        }
-        underway.wait(until, denied, rest).await
+            Waiting { asking, wait: None }.on(until, denied, rest).await
+        })
     }
 
     fn begin(
         &self,
-        claim: &Claim,
+        claim: Claim,
         granted: Granted<B::Grant>,
         sent: Option<Moment>,
     ) -> Result<Lock<B, Held<R>>> {
         let port = Polled(self.data.backend.clone());
-        let held =
-            Lock::<B, Held<R>> { data: Data(Guard::new(Lease::begin(port, claim.clone(), granted, sent))) };
+        let held = Lock::<B, Held<R>> { data: Data(Guard::new(Lease::begin(port, claim, granted, sent))) };
         match held.data.0.lease().has_ended() {
             true => Err(self.error(Error::granted_too_late())),
             false => Ok(held),
@@ -197,36 +219,82 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
     }
 }
 
-enum Answer<B: AsyncHandle, R: Rule> {
-    Held(Lock<B, Held<R>>),
+enum Answer<G> {
+    Granted { granted: Granted<G>, sent: Option<Moment> },
     Denied(Denied),
 }
 
-/// An acquisition under way: the guard that exists before anything is sent. Dropped before it has led
-/// to a held lock, it takes back whatever the store may keep for its claim.
-struct Underway<'l, B: AsyncHandle, R: Rule> {
+/// A claim for which the store is asked: the guard that exists before anything is sent. Dropped in doubt,
+/// it takes back whatever the store may keep for the claim.
+struct Asking<'l, B: AsyncHandle, R: Rule> {
     lock: &'l Lock<B, Unlocked<R>>,
     claim: &'l Claim,
-    wait: Option<Wait<'l>>,
     /// Whether the store may have granted something of which no answer came.
     doubt: bool,
 }
 
-impl<'l, B: AsyncHandle, R: Rule> Underway<'l, B, R> {
+impl<'l, B: AsyncHandle, R: Rule> Asking<'l, B, R> {
     fn new(lock: &'l Lock<B, Unlocked<R>>, claim: &'l Claim) -> Self {
-        Self { lock, claim, wait: None, doubt: false }
+        Self { lock, claim, doubt: false }
     }
 
+    /// Asks the store once.
+    async fn ask(&mut self) -> Result<Answer<B::Grant>> {
+        self.claim.tally().asked();
+        let before = std::mem::replace(&mut self.doubt, true);
+        let sent = self.lock.sent();
+        match self.lock.data.backend.try_acquire(self.claim).await {
+            Ok(Attempt::Granted(granted)) => {
+                self.doubt = false;
+                Ok(Answer::Granted { granted, sent })
+            }
+            Ok(Attempt::Denied(denied)) => {
+                self.doubt = before;
+                Ok(Answer::Denied(denied))
+            }
+            Err(error) => {
+                self.doubt = before || !error.is_settled();
+                Err(self.lock.error(error))
+            }
+        }
+    }
+
+    /// Has the store promise to tell when the lock may be free.
+    async fn watch(&mut self) -> Result<Watch> {
+        let before = std::mem::replace(&mut self.doubt, true);
+        let watch = self.lock.data.backend.watch(self.claim).await;
+        self.doubt = before;
+        watch
+    }
+}
+
+impl<B: AsyncHandle, R: Rule> Drop for Asking<'_, B, R> {
+    fn drop(&mut self) {
+        if self.doubt {
+            abandon(&self.lock.data.backend, self.claim);
+        }
+    }
+}
+
+/// A claim that waits. Dropped before it has led to a held lock, it leaves the line, and what was
+/// delivered goes back.
+struct Waiting<'l, B: AsyncHandle, R: Rule> {
+    wait: Option<Wait<'l>>,
+    asking: Asking<'l, B, R>,
+}
+
+impl<B: AsyncHandle, R: Rule> Waiting<'_, B, R> {
     /// Waits, after a first denial or in a line.
-    async fn wait(
+    async fn on(
         mut self,
         until: Option<Moment>,
         denied: Option<Denied>,
         rest: bool,
     ) -> Result<Lock<B, Held<R>>> {
-        let began = self.lock.site().now();
-        let Self { lock, claim, wait, doubt } = &mut self;
-        let (site, backend) = (lock.site(), &lock.data.backend);
+        let Self { wait, asking } = &mut self;
+        let (lock, claim) = (asking.lock, asking.claim);
+        let site = lock.site();
+        let began = site.now();
         let wait = wait.insert(Wait::new(site, claim, began, until));
         if let Some(denied) = denied {
             wait.denied(began, denied);
@@ -238,23 +306,30 @@ impl<'l, B: AsyncHandle, R: Rule> Underway<'l, B, R> {
         let mut alarm = Alarm::new(site);
         loop {
             match next(wait, &mut alarm).await {
-                Turn::Ask => match ask(lock, claim, doubt).await {
-                    Ok(Answer::Held(held)) => {
-                        wait.won(held.data.0.remaining());
-                        self.wait = None;
-                        return Ok(held);
-                    }
-                    Ok(Answer::Denied(denied)) => wait.denied(site.now(), denied),
-                    Err(error) => {
-                        if let Err(error) = wait.failed(site.now(), error) {
-                            return self.give_up(error);
+                Turn::Ask => {
+                    let begun = match asking.ask().await {
+                        Ok(Answer::Granted { granted, sent }) => lock.begin(claim.clone(), granted, sent),
+                        Ok(Answer::Denied(denied)) => {
+                            wait.denied(site.now(), denied);
+                            continue;
+                        }
+                        Err(error) => Err(error),
+                    };
+                    match begun {
+                        Ok(held) => {
+                            wait.won(held.data.0.remaining());
+                            self.wait = None;
+                            return Ok(held);
+                        }
+                        Err(error) => {
+                            if let Err(error) = wait.failed(site.now(), error) {
+                                return self.give_up(error);
+                            }
                         }
                     }
-                },
+                }
                 Turn::Watch => {
-                    let before = std::mem::replace(doubt, true);
-                    let watch = backend.watch(claim).await;
-                    *doubt = before;
+                    let watch = asking.watch().await;
                     wait.watching(site.now(), watch);
                 }
                 Turn::Given(granted) => return self.take(granted),
@@ -272,55 +347,35 @@ impl<'l, B: AsyncHandle, R: Rule> Underway<'l, B, R> {
     fn take(&mut self, granted: Granted<AnyGrant>) -> Result<Lock<B, Held<R>>> {
         let Granted { grant, fence, lease, since } = granted;
         let grant = grant.take().expect("a store delivers grants of its own type");
-        let held = self.lock.begin(self.claim, Granted { grant, fence, lease, since }, since)?;
+        let (lock, claim) = (self.asking.lock, self.asking.claim);
+        let held = lock.begin(claim.clone(), Granted { grant, fence, lease, since }, since)?;
         if let Some(mut wait) = self.wait.take() {
             wait.won(lease);
         }
-        self.doubt = false;
+        self.asking.doubt = false;
         Ok(held)
     }
 
     /// Leaves the line, unless the lock was delivered at the last moment.
     fn give_up(&mut self, error: Error) -> Result<Lock<B, Held<R>>> {
-        let (given, leftover) = self.wait.take().map(|mut wait| wait.give_up()).unwrap_or_default();
-        self.doubt |= leftover;
-        match given {
+        match self.leave() {
             Some(granted) => self.take(granted),
-            None => Err(self.lock.error(error)),
+            None => Err(self.asking.lock.error(error)),
         }
+    }
+
+    /// Ends the wait; returns what was delivered.
+    fn leave(&mut self) -> Option<Granted<AnyGrant>> {
+        let (given, leftover) = self.wait.as_mut().map(Wait::give_up).unwrap_or_default();
+        self.wait = None;
+        self.asking.doubt |= leftover;
+        given
     }
 }
 
-impl<B: AsyncHandle, R: Rule> Drop for Underway<'_, B, R> {
+impl<B: AsyncHandle, R: Rule> Drop for Waiting<'_, B, R> {
     fn drop(&mut self) {
-        let (given, leftover) = self.wait.take().map(|mut wait| wait.give_up()).unwrap_or_default();
-        if given.is_some() || leftover || self.doubt {
-            abandon(&self.lock.data.backend, self.claim);
-        }
-    }
-}
-
-/// Asks the store once. As long as no answer has come, `doubt` says that the store may have granted.
-async fn ask<B: AsyncHandle, R: Rule>(
-    lock: &Lock<B, Unlocked<R>>,
-    claim: &Claim,
-    doubt: &mut bool,
-) -> Result<Answer<B, R>> {
-    let before = std::mem::replace(doubt, true);
-    let sent = lock.sent();
-    match lock.data.backend.try_acquire(claim).await {
-        Ok(Attempt::Granted(granted)) => {
-            *doubt = false;
-            lock.begin(claim, granted, sent).map(Answer::Held)
-        }
-        Ok(Attempt::Denied(denied)) => {
-            *doubt = before;
-            Ok(Answer::Denied(denied))
-        }
-        Err(error) => {
-            *doubt = before || !error.is_settled();
-            Err(lock.error(error))
-        }
+        self.asking.doubt |= self.leave().is_some();
     }
 }
 

@@ -21,7 +21,7 @@ impl<'s> Alarm<'s> {
     pub(crate) fn set(&mut self, at: Moment, waker: &Waker) {
         self.clear();
         if at != Moment::FAR {
-            self.set = Some(self.site.engine().wake(at, waker.clone()));
+            self.set = Some(self.site.wake_at(at, waker));
         }
     }
 

@@ -126,4 +126,6 @@ pub trait AsyncBackend: Send + Sync {
 )]
 pub trait AsyncHandle: AsyncBackend<Handle = Self> + Clone + 'static {}
 
+// So that the message of the trait is shown, and not the one of its parts.
+#[diagnostic::do_not_recommend]
 impl<B: AsyncBackend<Handle = B> + Clone + 'static> AsyncHandle for B {}

@@ -25,6 +25,7 @@
 
 mod acquire;
 mod alarm;
+mod all;
 mod answer;
 mod any;
 mod backend;
@@ -38,9 +39,11 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
+use crate::sync::thread;
 use crate::waiter::with_thread_waker;
 
 pub(crate) use alarm::Alarm;
+pub use all::{LockAll, Members};
 pub(crate) use answer::Answer;
 pub use any::{AnyBackend, AnyInspect, AnyPermits, AnyRestore, AnySessions, AnyShared, Erase};
 pub use backend::{AsyncBackend, AsyncHandle};
@@ -68,7 +71,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     loop {
         match with_thread_waker(|waker| future.as_mut().poll(&mut Context::from_waker(waker))) {
             Poll::Ready(done) => return done,
-            Poll::Pending => std::thread::park(),
+            Poll::Pending => thread::park(),
         }
     }
 }

@@ -117,7 +117,7 @@ impl<T> Heap<T> {
 }
 
 #[cfg(test)]
-mod tests {
+mod properties {
     use super::*;
     use proptest::prelude::*;
 

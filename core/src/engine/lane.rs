@@ -4,12 +4,12 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::Watched;
 use crate::Moment;
+use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 
 /// How long the thread of a lane waits for more work before it ends.
 const LINGER: Duration = Duration::from_secs(20);

@@ -8,15 +8,15 @@ mod lane;
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::Waker;
-use std::thread;
 use std::time::Duration;
 
 use heap::Heap;
 pub(crate) use heap::Key;
 pub(crate) use lane::{Chore, Lane};
 
+use crate::sync::{Condvar, Mutex, MutexGuard, process_wide, thread};
 use crate::{Moment, Site};
 
 /// A lease that the engine watches.
@@ -77,7 +77,7 @@ enum Timer {
     Chore(Chore),
 }
 
-static ENGINE: Engine = Engine::new(true);
+process_wide! { static ENGINE: Engine = Engine::new(true); }
 
 impl Engine {
     /// The engine of everything that lives in the host's time.

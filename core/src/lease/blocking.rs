@@ -2,14 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{ENDED, LATER_PAUSE, Lease, longer};
+use super::end::{LATER_PAUSE, longer};
+use super::{End, Lease};
 use crate::aio::{Answer, Task};
 use crate::port::{Blocking, Port};
-use crate::site::HeldHere;
-use crate::{Cause, Error, Handle, Kind, Moment, Release, Renewal, Result, Site, Ttl};
+use crate::sync::atomic::Ordering;
+use crate::{Error, Handle, Kind, Moment, Release, Renewal, Result, Site, Ttl};
 
 impl<B: Handle> Lease<Blocking<B>> {
     /// Sets the remaining life to the lease's own, unless more is left.
@@ -60,14 +60,13 @@ impl<B: Handle> Port for Blocking<B> {
         // A lease whose lifetime is being changed by its holder right now needs no second request.
         let live: Vec<_> = leases
             .iter()
-            .filter_map(|lease| match lease.exchange.try_take() {
-                Some(turn) => Some((lease, turn)),
-                None => {
+            .filter_map(|lease| {
+                let turn = lease.exchange.try_take().filter(|_| lease.is_to_be_renewed());
+                if turn.is_none() {
                     lease.renewing.store(false, Ordering::SeqCst);
-                    None
                 }
+                Some((lease, turn?))
             })
-            .filter(|(lease, _)| lease.phase.load(Ordering::SeqCst) < ENDED)
             .collect();
         let sent = backend.site().now();
         let due: Vec<_> = live
@@ -89,25 +88,25 @@ impl<B: Handle> Port for Blocking<B> {
         drop(lease.end());
     }
 
-    fn release_later(lease: Arc<Lease<Self>>, keep: Option<Duration>) {
+    fn release_later(lease: Arc<Lease<Self>>, end: End) {
         let until = lease.worth_releasing_until();
         let mut pause = LATER_PAUSE;
         lease.site().clone().run_later(move || {
-            let unanswered = lease.release(keep).is_err_and(|error| error.is_unavailable());
+            let answer = lease.answered(&end, lease.release(end.keep));
+            let unanswered = answer.is_err_and(|error| error.is_unavailable());
             if unanswered && lease.now() < until {
                 pause = longer(pause);
                 return Some(pause);
             }
-            lease.site().notify(lease.claim.key());
+            lease.site().released(lease.claim.key());
             None
         });
     }
 
     fn give_up(lease: Arc<Lease<Self>>) -> Result<()> {
-        let keep = lease.keep();
-        lease.lose(Cause::Released);
-        let answer = lease.release(keep);
-        lease.site().notify(lease.claim.key());
+        let Some(end) = lease.begin_giving_up() else { return Ok(()) };
+        let answer = lease.answered(&end, lease.release(end.keep));
+        lease.site().released(lease.claim.key());
         answer.map_err(|error| lease.error(error))
     }
 

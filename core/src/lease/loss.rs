@@ -2,14 +2,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::{CAUSES, LOST, Lease, Watch};
 use crate::port::Port;
 use crate::site::HeldHere;
+use crate::sync::MutexGuard;
+use crate::sync::atomic::Ordering;
 use crate::{Cause, Renewal, callbacks};
 
 impl<P: Port> Lease<P> {
@@ -60,6 +61,10 @@ impl<P: Port> Lease<P> {
         if self.site().is_direct() {
             // It may have been revoked before it was listed.
             self.verify();
+        }
+        // In a test's time, its deadline may have passed before it was watched.
+        if self.is_over() {
+            self.lose(Cause::Expired);
         }
     }
 

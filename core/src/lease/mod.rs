@@ -2,19 +2,24 @@
 //! its loss.
 
 mod blocking;
+mod end;
 mod loss;
 mod polled;
 mod roles;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+pub(crate) use end::End;
+
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
 use crate::engine::Key;
+use crate::observe::{self, Event, HeldFor, Hold, IS_TOLD};
 use crate::policy::{Jitter, first_renewal, retry_renewal};
 use crate::port::Port;
 use crate::site::HeldHere;
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::turns::Turns;
 use crate::{
     Cause, Claim, Error, Fence, Granted, Lease as Lifetime, Moment, Result, Site, Status, Term, Ttl,
@@ -37,12 +42,15 @@ pub(crate) struct Lease<P: Port> {
     failures: AtomicU32,
     kept: AtomicBool,
     renewing: AtomicBool,
+    /// Whether nothing was done under it, so that its name need not stay taken.
+    unused: AtomicBool,
     /// Whether there ever was anything in `watch` to be undone.
     is_watched: AtomicBool,
     /// One request that changes the lifetime at a time.
     exchange: Turns,
     watch: Mutex<Watch>,
     lost: Condvar,
+    hold: Hold,
 }
 
 #[derive(Default)]
@@ -77,10 +85,11 @@ impl<P: Port> Lease<P> {
             // A store inside the process knows all its fences.
             claim.seen(fence);
         }
+        claim.tally().granted(fence);
         let kept = matches!(claim.term(), Term::Kept(_));
         let timed = matches!(lifetime, Lifetime::For(_));
         let hold_at_least = claim.target().hold_at_least.is_some();
-        let now = (!direct || timed || hold_at_least).then(|| port.site().now());
+        let now = (IS_TOLD || !direct || timed || hold_at_least).then(|| port.site().now());
         let (valid_until, stored_until) = match (lifetime, now) {
             (Lifetime::For(ttl), Some(now)) => {
                 let since = since.or(sent).unwrap_or(now);
@@ -99,10 +108,12 @@ impl<P: Port> Lease<P> {
             failures: AtomicU32::new(0),
             kept: AtomicBool::new(renews),
             renewing: AtomicBool::new(false),
+            unused: AtomicBool::new(false),
             is_watched: AtomicBool::new(false),
             exchange: Turns::default(),
             watch: Mutex::default(),
             lost: Condvar::new(),
+            hold: Hold::begin(port.site()),
             port,
             claim,
             grant,
@@ -172,11 +183,15 @@ impl<P: Port> Lease<P> {
 
     /// Renews from now on until it is released.
     pub(crate) fn keep_alive(self: &Arc<Self>) {
-        if self.deadline().is_none() || self.kept.swap(true, Ordering::SeqCst) {
+        if self.deadline().is_none() {
             return;
         }
-        self.renew_at.store(0, Ordering::SeqCst);
-        self.watch_from(&mut self.watch(), self.now());
+        // Under the watch's mutex, so that a `renew_for` at the same time comes before or after.
+        let mut watch = self.watch();
+        if !self.kept.swap(true, Ordering::SeqCst) {
+            self.renew_at.store(0, Ordering::SeqCst);
+            self.watch_from(&mut watch, self.now());
+        }
     }
 
     /// Begins a request that changes the lifetime: what is asked for is told by `prepare`.
@@ -202,11 +217,11 @@ impl<P: Port> Lease<P> {
 
     /// A lease that is to last for `ttl` from now, and is not renewed by the engine any more.
     fn prepare_renew_for(self: &Arc<Self>, sent: Moment, ttl: Ttl) -> Duration {
+        let mut watch = self.watch();
         self.kept.store(false, Ordering::SeqCst);
         self.renew_at.store(u64::MAX, Ordering::SeqCst);
         // Belief goes down before a shortening request goes out: its answer may get lost.
         self.valid_until.fetch_min(sent.valid_for(ttl.get()).as_nanos(), Ordering::SeqCst);
-        let mut watch = self.watch();
         self.list(&mut watch);
         ttl.get()
     }
@@ -219,6 +234,11 @@ impl<P: Port> Lease<P> {
         Err(self.error(Error::misconfigured(refused)))
     }
 
+    /// Whether a renewal that was due is still wanted now that it would go out.
+    fn is_to_be_renewed(&self) -> bool {
+        self.phase.load(Ordering::SeqCst) < ENDED && self.kept.load(Ordering::SeqCst)
+    }
+
     /// What a renewal asks for: the lease's lifetime, or what the store may still have left, since
     /// renewing never shortens; no end for what has none.
     fn routine_ttl(&self, sent: Moment) -> Duration {
@@ -229,51 +249,6 @@ impl<P: Port> Lease<P> {
             }
             _ => Duration::MAX,
         }
-    }
-
-    /// Ends belief, and says what the store is to be told. What is lost is not released, but a force
-    /// release is acknowledged.
-    fn begin_end(self: &Arc<Self>) -> Result<End> {
-        if self.is_foreign() {
-            let refused = "acquired before a fork; only the process that acquired it can release it";
-            return Err(self.error(Error::misconfigured(refused)));
-        }
-        let lost = match self.stop() {
-            ENDED => Some(Cause::Released),
-            lost @ LOST.. => Some(CAUSES[usize::from(lost - LOST)]),
-            _ => self.is_over().then_some(Cause::Expired),
-        };
-        match lost {
-            Some(Cause::Released) => Err(self.error(Error::lost(Cause::Released))),
-            lost => Ok(End { lost, keep: self.keep() }),
-        }
-    }
-
-    /// What the store's answer to a release means for the holder.
-    fn finish_end(self: &Arc<Self>, end: End, answer: Result<()>) -> Result<()> {
-        self.site().notify(self.claim.key());
-        match (end.lost, answer) {
-            (Some(cause), _) => Err(self.error(Error::lost(cause))),
-            (None, Err(error)) if error.is_unavailable() => {
-                P::release_later(self.clone(), end.keep);
-                Err(self.error(error))
-            }
-            (None, answer) => answer.map_err(|error| self.error(error)),
-        }
-    }
-
-    /// Lets go of it without telling the store, which keeps it until its lease ends.
-    pub(crate) fn forget(&self) {
-        self.stop();
-    }
-
-    /// Ends belief, watch and listing; tells what the phase was.
-    fn stop(&self) -> u8 {
-        let before = self
-            .phase
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |phase| (phase < ENDED).then_some(ENDED));
-        self.unlist();
-        before.unwrap_or_else(|phase| phase)
     }
 
     fn unlist(&self) {
@@ -361,7 +336,9 @@ impl<P: Port> Lease<P> {
                 self.schedule(sent);
             }
             Err(error) => match error.cause() {
-                Some(cause) => self.lose(cause),
+                Some(cause) => {
+                    self.lose(cause);
+                }
                 None => {
                     let failures = self.failures.fetch_add(1, Ordering::SeqCst).saturating_add(1);
                     // The request may have been carried out after all.
@@ -376,22 +353,35 @@ impl<P: Port> Lease<P> {
                 }
             },
         }
+        self.tell_renewal(now, answer);
+    }
+
+    /// For how long it has been held.
+    fn held(&self) -> HeldFor {
+        HeldFor::since(self.granted_at, || self.now())
+    }
+
+    /// It is held no longer; called once.
+    fn over(&self) -> HeldFor {
+        let held = self.held();
+        self.hold.over(self.site(), held);
+        held
+    }
+
+    /// Tells what the store said to a renewal.
+    fn tell_renewal(&self, now: Moment, answer: &Result<()>) {
+        if IS_TOLD {
+            let remaining = self.deadline().map(|deadline| deadline.since(now));
+            self.tell(Event::Renewal { fence: self.fence, remaining, answer });
+        }
+    }
+
+    fn tell(&self, event: Event<'_>) {
+        observe::tell(self.site(), &self.claim, event);
     }
 
     fn is_over(&self) -> bool {
         self.deadline().is_some_and(|deadline| deadline <= self.now())
-    }
-
-    /// What is left of the time for which the name is to stay taken.
-    fn keep(&self) -> Option<Duration> {
-        let least = self.claim.target().hold_at_least?;
-        let left = least.saturating_sub(self.now().since(self.granted_at?));
-        (!left.is_zero()).then_some(left)
-    }
-
-    /// Until when it is worth trying to release what could not be released.
-    fn worth_releasing_until(&self) -> Moment {
-        Moment::from_nanos(self.stored_until.load(Ordering::SeqCst)).min(self.now() + LATER)
     }
 
     fn site(&self) -> &Site {
@@ -411,28 +401,9 @@ impl<P: Port> Lease<P> {
     }
 }
 
-/// How long a release that failed is tried again, at most; after that the lease frees the lock.
-const LATER: Duration = Duration::from_secs(30);
-
-/// The pause before such a try, and the next one.
-const LATER_PAUSE: Duration = Duration::from_millis(50);
-
-fn longer(pause: Duration) -> Duration {
-    (pause * 2).min(Duration::from_secs(2))
-}
-
 /// A request that changes the lifetime, from its sending to its answer.
 #[derive(Clone, Copy)]
 struct Exchange {
     sent: Moment,
     ttl: Duration,
-}
-
-/// How a lease ends.
-#[derive(Clone, Copy)]
-struct End {
-    /// Why it had ended before.
-    lost: Option<Cause>,
-    /// For how long the name is to stay taken.
-    keep: Option<Duration>,
 }

@@ -2,16 +2,16 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::blocking::unanswered;
-use super::{ENDED, Exchange, LATER_PAUSE, Lease, longer};
+use super::end::{LATER_PAUSE, longer};
+use super::{End, Exchange, Lease};
 use crate::aio::{Alarm, AsyncHandle, Task, at_once};
 use crate::port::{Polled, Port};
-use crate::site::HeldHere;
+use crate::sync::atomic::Ordering;
 use crate::turns::Turn;
-use crate::{Cause, Moment, Release, Renewal, Result, Site, Ttl};
+use crate::{Moment, Release, Renewal, Result, Site, Ttl};
 
 impl<B: AsyncHandle> Lease<Polled<B>> {
     /// Sets the remaining life to the lease's own, unless more is left.
@@ -37,7 +37,7 @@ impl<B: AsyncHandle> Lease<Polled<B>> {
     /// Releases it; goes on in the background if the future is dropped.
     pub(crate) async fn end(self: &Arc<Self>) -> Result<()> {
         let end = self.begin_end()?;
-        let leaving = Leaving { lease: self, keep: Some(end.keep) };
+        let leaving = Leaving { lease: self, end: Some(&end) };
         let answer = self.release(end.keep).await;
         leaving.answered();
         self.finish_end(end, answer)
@@ -48,17 +48,17 @@ impl<B: AsyncHandle> Lease<Polled<B>> {
     }
 
     /// Releases it, and tries again while the store does not answer.
-    async fn release_until_answered(self: &Arc<Self>, keep: Option<Duration>) {
+    async fn release_until_answered(self: &Arc<Self>, end: End) {
         let until = self.worth_releasing_until();
         let mut pause = LATER_PAUSE;
-        while self.release(keep).await.is_err_and(|error| error.is_unavailable()) {
+        while self.answered(&end, self.release(end.keep).await).is_err_and(|error| error.is_unavailable()) {
             if self.site().now() >= until {
                 break;
             }
             pause = longer(pause);
             Alarm::new(self.site()).sleep_until(self.site().now() + pause).await;
         }
-        self.site().notify(self.claim.key());
+        self.site().released(self.claim.key());
     }
 }
 
@@ -85,19 +85,19 @@ impl<B: AsyncHandle> Drop for Asking<'_, B> {
 /// A release under way; what is dropped before its end is released in the background.
 struct Leaving<'l, B: AsyncHandle> {
     lease: &'l Arc<Lease<Polled<B>>>,
-    keep: Option<Option<Duration>>,
+    end: Option<&'l End>,
 }
 
 impl<B: AsyncHandle> Leaving<'_, B> {
     fn answered(mut self) {
-        self.keep = None;
+        self.end = None;
     }
 }
 
 impl<B: AsyncHandle> Drop for Leaving<'_, B> {
     fn drop(&mut self) {
-        if let Some(keep) = self.keep {
-            Polled::release_later(self.lease.clone(), keep);
+        if let Some(end) = self.end {
+            Polled::release_later(self.lease.clone(), *end);
         }
     }
 }
@@ -128,29 +128,29 @@ impl<B: AsyncHandle> Port for Polled<B> {
             drop(lease.finish_end(end, answer));
             return;
         }
-        Self::release_later(lease, end.keep);
+        Self::release_later(lease, end);
     }
 
-    fn release_later(lease: Arc<Lease<Self>>, keep: Option<Duration>) {
+    fn release_later(lease: Arc<Lease<Self>>, end: End) {
         let backend = lease.port.0.clone();
-        backend.spawn(Box::pin(async move { lease.release_until_answered(keep).await }));
+        backend.spawn(Box::pin(async move { lease.release_until_answered(end).await }));
     }
 
     fn give_up(lease: Arc<Lease<Self>>) -> Result<()> {
-        let keep = lease.keep();
-        lease.lose(Cause::Released);
-        Self::release_later(lease, keep);
+        if let Some(end) = lease.begin_giving_up() {
+            Self::release_later(lease, end);
+        }
         Ok(())
     }
 
     fn give_up_polled(lease: Arc<Lease<Self>>) -> Task<Result<()>> {
         Box::pin(async move {
-            let keep = lease.keep();
-            lease.lose(Cause::Released);
-            let leaving = Leaving { lease: &lease, keep: Some(keep) };
-            let answer = lease.release(keep).await;
+            let Some(end) = lease.begin_giving_up() else { return Ok(()) };
+            let leaving = Leaving { lease: &lease, end: Some(&end) };
+            let answer = lease.release(end.keep).await;
             leaving.answered();
-            lease.site().notify(lease.claim.key());
+            let answer = lease.answered(&end, answer);
+            lease.site().released(lease.claim.key());
             answer.map_err(|error| lease.error(error))
         })
     }
@@ -165,7 +165,7 @@ impl<B: AsyncHandle> Renewing<B> {
         // A lease whose lifetime is being changed by its holder right now needs no second request.
         let live: Vec<(&Arc<Lease<_>>, Turn<'_>)> = turns
             .filter_map(|(lease, turn)| Some((lease, turn?)))
-            .filter(|(lease, _)| lease.phase.load(Ordering::SeqCst) < ENDED)
+            .filter(|(lease, _)| lease.is_to_be_renewed())
             .collect();
         let sent = backend.site().now();
         let due: Vec<_> = live

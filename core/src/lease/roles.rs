@@ -4,13 +4,14 @@
 use std::any::Any;
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::{CAUSES, ENDED, LOST, Lease};
 use crate::aio::Task;
 use crate::engine::{Due, Watched};
+use crate::observe::Event;
 use crate::port::Port;
 use crate::site::HeldHere;
+use crate::sync::atomic::Ordering;
 use crate::{Cause, Mode, Moment, Owner, Result, Site, callbacks};
 
 impl<P: Port> HeldHere for Lease<P> {
@@ -30,31 +31,26 @@ impl<P: Port> HeldHere for Lease<P> {
         self.phase.load(Ordering::SeqCst) < ENDED && !self.is_over()
     }
 
-    fn lose(&self, cause: Cause) {
+    fn lose(&self, cause: Cause) -> bool {
         let phase = LOST + CAUSES.iter().position(|known| *known == cause).map_or(0, |index| index as u8);
         let mut watch = self.watch();
         let lost = self
             .phase
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |before| (before < ENDED).then_some(phase));
         if lost.is_err() {
-            return;
+            return false;
         }
         let callbacks = std::mem::take(&mut watch.callbacks);
         let tasks = std::mem::take(&mut watch.tasks);
         self.lost.notify_all();
         drop(watch);
+        let held = self.over();
         tasks.into_iter().for_each(|(_, task)| task.wake());
         self.unlist();
         self.site().notify(self.claim.key());
-        #[cfg(feature = "tracing")]
-        tracing::warn!(
-            store = self.site().label(),
-            lock = self.claim.name(),
-            fence = self.fence.get(),
-            ?cause,
-            "lock lost"
-        );
+        self.tell(Event::Lost { fence: self.fence, held, cause });
         callbacks::call(callbacks, cause);
+        true
     }
 
     fn give_up(self: Arc<Self>) -> Result<()> {

@@ -73,7 +73,8 @@ impl Acquire {
             None => jitter.scale(self.sleep, 0.9, 1.1),
         };
         // Just after the end that the store announced; asking earlier would be in vain.
-        let free = retry_after.map(|left| left + jitter.scale(Duration::from_millis(2), 0.1, 1.0));
+        let free =
+            retry_after.map(|left| left.saturating_add(jitter.scale(Duration::from_millis(2), 0.1, 1.0)));
         self.due = now + free.map_or(pause, |free| free.min(pause));
     }
 
@@ -104,7 +105,6 @@ impl Acquire {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     const NOW: Moment = Moment::from_nanos(1_000_000_000_000);
     const SLEEP: Duration = Duration::from_millis(100);
@@ -114,68 +114,73 @@ mod tests {
         Acquire::new(NOW, limit.map(|limit| NOW + limit), SLEEP, RECHECK)
     }
 
-    fn millis() -> impl Strategy<Value = Duration> {
-        (0..100_000u64).prop_map(Duration::from_millis)
-    }
+    mod properties {
+        use super::*;
+        use proptest::prelude::*;
 
-    proptest! {
-        #[test]
-        fn a_step_never_sleeps_into_the_past_or_beyond_the_limit(
-            limit in proptest::option::of(millis()),
-            left in proptest::option::of(millis()),
-            later in millis(),
-            armed: bool,
-            fraction in 0.0..1.0f64,
-        ) {
-            let mut policy = waiting(limit);
-            let watch = if armed { Watch::armed(()) } else { Watch::none() };
-            policy.denied(NOW, left, Some(&watch), Jitter::fixed(fraction));
-            let now = NOW + later;
-            match policy.step(now) {
-                Step::Sleep(until) => {
-                    prop_assert!(until > now);
-                    prop_assert!(limit.is_none_or(|limit| until <= NOW + limit));
-                    prop_assert!(until <= NOW + RECHECK.mul_f64(1.2));
+        fn millis() -> impl Strategy<Value = Duration> {
+            (0..100_000u64).prop_map(Duration::from_millis)
+        }
+
+        proptest! {
+            #[test]
+            fn a_step_never_sleeps_into_the_past_or_beyond_the_limit(
+                limit in proptest::option::of(millis()),
+                left in proptest::option::of(prop_oneof![millis(), Just(Duration::MAX)]),
+                later in millis(),
+                armed: bool,
+                fraction in 0.0..1.0f64,
+            ) {
+                let mut policy = waiting(limit);
+                let watch = if armed { Watch::armed(()) } else { Watch::none() };
+                policy.denied(NOW, left, Some(&watch), Jitter::fixed(fraction));
+                let now = NOW + later;
+                match policy.step(now) {
+                    Step::Sleep(until) => {
+                        prop_assert!(until > now);
+                        prop_assert!(limit.is_none_or(|limit| until <= NOW + limit));
+                        prop_assert!(until <= NOW + RECHECK.mul_f64(1.2));
+                    }
+                    Step::TimedOut => prop_assert!(limit.is_some_and(|limit| limit <= later)),
+                    Step::Ask => prop_assert!(limit.is_none_or(|limit| limit > later)),
                 }
-                Step::TimedOut => prop_assert!(limit.is_some_and(|limit| limit <= later)),
-                Step::Ask => prop_assert!(limit.is_none_or(|limit| limit > later)),
             }
-        }
 
-        #[test]
-        fn a_polled_store_is_asked_at_the_poll_interval(fraction in 0.0..1.0f64, left in 1000..100_000u64) {
-            let mut policy = waiting(None);
-            let left = Some(Duration::from_millis(left));
-            policy.denied(NOW, left, Some(&Watch::none()), Jitter::fixed(fraction));
-            prop_assert_eq!(policy.step(NOW + SLEEP.mul_f64(1.11)), Step::Ask);
-            prop_assert!(matches!(policy.step(NOW + SLEEP.mul_f64(0.89)), Step::Sleep(_)));
-        }
-
-        #[test]
-        fn a_store_that_notifies_is_left_alone_until_the_lease_ends_or_the_recheck(
-            fraction in 0.0..1.0f64,
-            left in proptest::option::of(1..20_000u64),
-        ) {
-            let mut policy = waiting(None);
-            let left = left.map(Duration::from_millis);
-            policy.denied(NOW, left, Some(&Watch::armed(())), Jitter::fixed(fraction));
-            let early = left.map_or(RECHECK, |left| left.min(RECHECK));
-            prop_assert!(matches!(policy.step(NOW + early - Duration::from_nanos(1)), Step::Sleep(_)));
-            policy.notified(NOW);
-            prop_assert_eq!(policy.step(NOW), Step::Ask);
-        }
-
-        #[test]
-        fn an_unanswered_waiter_gives_up_within_twice_the_recheck(fraction in 0.0..1.0f64) {
-            let mut policy = waiting(None);
-            let (mut now, mut tries) = (NOW, 0);
-            while policy.failed(now, Jitter::fixed(fraction)) {
-                let Step::Sleep(until) = policy.step(now) else { panic!("no pause after a failure") };
-                now = until;
-                tries += 1;
+            #[test]
+            fn a_polled_store_is_asked_at_the_poll_interval(fraction in 0.0..1.0f64, left in 1000..100_000u64) {
+                let mut policy = waiting(None);
+                let left = Some(Duration::from_millis(left));
+                policy.denied(NOW, left, Some(&Watch::none()), Jitter::fixed(fraction));
+                prop_assert_eq!(policy.step(NOW + SLEEP.mul_f64(1.11)), Step::Ask);
+                prop_assert!(matches!(policy.step(NOW + SLEEP.mul_f64(0.89)), Step::Sleep(_)));
             }
-            prop_assert!(now.since(NOW) >= RECHECK && now.since(NOW) < RECHECK * 2);
-            prop_assert!((5..40).contains(&tries), "{tries} tries");
+
+            #[test]
+            fn a_store_that_notifies_is_left_alone_until_the_lease_ends_or_the_recheck(
+                fraction in 0.0..1.0f64,
+                left in proptest::option::of(1..20_000u64),
+            ) {
+                let mut policy = waiting(None);
+                let left = left.map(Duration::from_millis);
+                policy.denied(NOW, left, Some(&Watch::armed(())), Jitter::fixed(fraction));
+                let early = left.map_or(RECHECK, |left| left.min(RECHECK));
+                prop_assert!(matches!(policy.step(NOW + early - Duration::from_nanos(1)), Step::Sleep(_)));
+                policy.notified(NOW);
+                prop_assert_eq!(policy.step(NOW), Step::Ask);
+            }
+
+            #[test]
+            fn an_unanswered_waiter_gives_up_within_twice_the_recheck(fraction in 0.0..1.0f64) {
+                let mut policy = waiting(None);
+                let (mut now, mut tries) = (NOW, 0);
+                while policy.failed(now, Jitter::fixed(fraction)) {
+                    let Step::Sleep(until) = policy.step(now) else { panic!("no pause after a failure") };
+                    now = until;
+                    tries += 1;
+                }
+                prop_assert!(now.since(NOW) >= RECHECK && now.since(NOW) < RECHECK * 2);
+                prop_assert!((5..40).contains(&tries), "{tries} tries");
+            }
         }
     }
 

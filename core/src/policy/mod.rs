@@ -3,13 +3,17 @@
 
 mod acquire;
 mod budget;
+mod course;
 mod renew;
 
 pub(crate) use acquire::{Acquire, Step};
 pub(crate) use budget::Budget;
+pub(crate) use course::{Course, Next, Then, Waits};
 pub(crate) use renew::{first_renewal, retry_renewal};
 
 use std::time::Duration;
+
+use crate::sync::random;
 
 /// A random fraction in `0.0..1.0`, drawn by the caller.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +21,7 @@ pub(crate) struct Jitter(f64);
 
 impl Jitter {
     pub(crate) fn random() -> Self {
-        Self(rand::random())
+        Self(random())
     }
 
     #[cfg(test)]

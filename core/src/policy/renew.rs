@@ -31,31 +31,35 @@ pub(crate) fn retry_renewal(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     const NOW: Moment = Moment::from_nanos(1_000_000_000_000);
 
-    proptest! {
-        #[test]
-        fn two_renewals_can_fail_before_the_lease_is_in_doubt(ttl in 10..3_600_000u64, fraction in 0.0..1.0f64) {
-            let ttl = Duration::from_millis(ttl);
-            let due = first_renewal(NOW, ttl, Jitter::fixed(fraction));
-            prop_assert!(due > NOW && due.since(NOW) <= ttl.mul_f64(0.37));
-            prop_assert!(due < NOW.valid_for(ttl));
-        }
+    mod properties {
+        use super::*;
+        use proptest::prelude::*;
 
-        #[test]
-        fn retries_come_before_the_deadline_and_end_there(
-            ttl in 10..3_600_000u64,
-            elapsed in 0.0..1.5f64,
-            failures in 1..1000u32,
-            fraction in 0.0..1.0f64,
-        ) {
-            let ttl = Duration::from_millis(ttl);
-            let (now, valid_until) = (NOW + ttl.mul_f64(elapsed), NOW.valid_for(ttl));
-            match retry_renewal(now, ttl, valid_until, failures, Jitter::fixed(fraction)) {
-                Some(next) => prop_assert!(next > now && next <= valid_until && next.since(now) <= ttl / 6),
-                None => prop_assert!(now >= valid_until),
+        proptest! {
+            #[test]
+            fn two_renewals_can_fail_before_the_lease_is_in_doubt(ttl in 10..3_600_000u64, fraction in 0.0..1.0f64) {
+                let ttl = Duration::from_millis(ttl);
+                let due = first_renewal(NOW, ttl, Jitter::fixed(fraction));
+                prop_assert!(due > NOW && due.since(NOW) <= ttl.mul_f64(0.37));
+                prop_assert!(due < NOW.valid_for(ttl));
+            }
+
+            #[test]
+            fn retries_come_before_the_deadline_and_end_there(
+                ttl in 10..3_600_000u64,
+                elapsed in 0.0..1.5f64,
+                failures in 1..1000u32,
+                fraction in 0.0..1.0f64,
+            ) {
+                let ttl = Duration::from_millis(ttl);
+                let (now, valid_until) = (NOW + ttl.mul_f64(elapsed), NOW.valid_for(ttl));
+                match retry_renewal(now, ttl, valid_until, failures, Jitter::fixed(fraction)) {
+                    Some(next) => prop_assert!(next > now && next <= valid_until && next.since(now) <= ttl / 6),
+                    None => prop_assert!(now >= valid_until),
+                }
             }
         }
     }

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::Moment;
-use crate::engine::Engine;
+use crate::engine::{Engine, Key};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::thread;
 use crate::waiter::with_thread_waker;
 
 /// A clock that stands still until a test moves it. Leases, renewals and waits of the stores that
@@ -65,11 +66,12 @@ impl Clock {
     }
 
     fn advance_to(&self, until: Moment) {
-        while let Some(first) = self.0.engine.first().filter(|first| *first <= until) {
-            self.move_to(first);
+        let first = || self.0.engine.first().filter(|first| *first <= until);
+        // Whoever looked at the clock before its last move may set a timer for then until after it.
+        while self.now() < until || first().is_some() {
+            self.move_to(first().unwrap_or(until));
             self.0.engine.fire(self.now());
         }
-        self.move_to(until);
     }
 
     /// Never back: a store may have moved it while it answered.
@@ -86,12 +88,18 @@ impl Clock {
             self.advance_to(until);
             return;
         }
-        let timer = with_thread_waker(|waker| self.0.engine.wake(until, waker.clone()));
-        // Between the look at the clock and here it may have been moved there.
-        if self.now() < until {
-            thread::park();
-        }
+        let timer = with_thread_waker(|waker| self.wake_at(until, waker));
+        thread::park();
         self.0.engine.unwatch(timer);
+    }
+
+    /// Wakes a task at a moment; at once if the clock has been moved there since the task looked at it.
+    pub(crate) fn wake_at(&self, moment: Moment, task: &Waker) -> Key {
+        let timer = self.0.engine.wake(moment, task.clone());
+        if self.now() >= moment {
+            task.wake_by_ref();
+        }
+        timer
     }
 }
 

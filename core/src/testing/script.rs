@@ -104,6 +104,11 @@ impl On<'_> {
         self.happens(Twist::Lose(cause));
     }
 
+    /// The store has forgotten who holds what, and grants nothing for this long: `Quarantined`.
+    pub fn quarantine(self, time: Duration) {
+        self.happens(Twist::Quarantine(time));
+    }
+
     fn happens(self, twist: Twist) {
         let Self { store, name, verb, calls } = self;
         store.add_rule(Rule { name, verb, calls, twist });
@@ -138,6 +143,7 @@ pub(super) enum Twist {
     Fail,
     Unanswered,
     Slow(Duration),
+    Quarantine(Duration),
     Lose(Cause),
 }
 

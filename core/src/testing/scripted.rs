@@ -1,11 +1,12 @@
 //! A store for tests that does as it is told.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::script::{Calls, On, Rule, Verb};
 use super::{Clock, ledger::Ledger};
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Cause, Fence, Moment, Settings, Site};
 
 /// A store for tests that does as it is told, in the time of a [`Clock`].

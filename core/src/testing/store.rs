@@ -16,6 +16,9 @@ impl Scripted {
     fn hear(&self, claim: &Claim, verb: Verb) -> Result<Option<Twist>> {
         match self.ledger().call(claim.key(), claim.name(), verb) {
             Some(Twist::Fail) => Err(Error::unavailable("the script says that the store is down").settled()),
+            Some(Twist::Quarantine(time)) => {
+                Err(Error::quarantined(time, "the script says that the store forgot who holds what"))
+            }
             twist => Ok(twist),
         }
     }
@@ -256,12 +259,13 @@ impl Inspect for Scripted {
     }
 
     /// Opens the name at once, whichever way was asked for: nobody is at work in a script.
-    fn force_release(&self, name: &Name, _: Breaking, _: &str) -> Result<Option<Holder>> {
+    fn force_release(&self, name: &Name, breaking: Breaking, reason: &str) -> Result<Option<Holder>> {
         let seen = Inspect::inspect(self, name)?;
         let key = self.key(name.as_str());
-        if seen.is_some() {
+        if let Some(seen) = &seen {
             self.ledger().entry(&key).force();
             self.0.site.notify(&key);
+            self.0.site.force_released(seen, breaking, reason);
         }
         Ok(seen)
     }

@@ -2,9 +2,10 @@
 //! of polls, and what is dropped before that is not.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::task::Poll;
+use std::thread;
 
 use tenure_core::aio::{AsyncBackend, Task, block_on};
 use tenure_core::{Attempt, Backend, Claim, Release, Renewal, Result, Site, Watch};
@@ -18,11 +19,17 @@ struct Inner {
     fake: Fake,
     polls: usize,
     drops_tasks: AtomicBool,
+    in_order: AtomicBool,
 }
 
 impl AsyncFake {
     pub fn new(fake: Fake, polls: usize) -> Self {
-        Self(Arc::new(Inner { fake, polls, drops_tasks: AtomicBool::new(false) }))
+        Self(Arc::new(Inner {
+            fake,
+            polls,
+            drops_tasks: AtomicBool::new(false),
+            in_order: AtomicBool::new(false),
+        }))
     }
 
     pub fn fake(&self) -> &Fake {
@@ -32,6 +39,12 @@ impl AsyncFake {
     /// Tasks are dropped after one poll, as by a runtime that ends.
     pub fn drop_tasks(&self, drops: bool) {
         self.0.drops_tasks.store(drops, Ordering::SeqCst);
+    }
+
+    /// Tasks are carried out one after another, in the order in which they come.
+    pub fn in_order(self) -> Self {
+        self.0.in_order.store(true, Ordering::SeqCst);
+        self
     }
 
     /// On the way to the store, or back.
@@ -85,8 +98,18 @@ impl AsyncBackend for AsyncFake {
     }
 
     fn spawn(&self, mut task: Task) {
+        static ORDERED: OnceLock<mpsc::Sender<Task>> = OnceLock::new();
+        if self.0.in_order.load(Ordering::SeqCst) {
+            let ordered = ORDERED.get_or_init(|| {
+                let (send, tasks) = mpsc::channel();
+                thread::spawn(move || tasks.into_iter().for_each(block_on));
+                send
+            });
+            ordered.send(task).expect("the thread lives as long as the process");
+            return;
+        }
         let drops = self.0.drops_tasks.load(Ordering::SeqCst);
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             block_on(async {
                 if drops {
                     poll_fn(|cx| {

@@ -17,14 +17,19 @@ pub struct Fake(Arc<Inner>);
 
 struct Inner {
     site: Site,
-    locks: Mutex<HashMap<String, Row>>,
+    locks: Arc<Mutex<HashMap<String, Row>>>,
     notifies: bool,
     pub down: AtomicBool,
     pub hung: AtomicBool,
     pub keeps: AtomicBool,
     pub awaited: AtomicBool,
+    slow: Mutex<Duration>,
     pub calls: Calls,
+    /// What happened to which key, in order; shared by stores that were made together.
+    log: Log,
 }
+
+pub type Log = Arc<Mutex<Vec<String>>>;
 
 #[derive(Default)]
 pub struct Calls {
@@ -45,14 +50,36 @@ struct Row {
 
 impl Fake {
     pub fn new(notifies: bool, settings: Settings) -> Self {
+        Self::labelled("fake:", notifies, settings, Log::default())
+    }
+
+    pub fn labelled(label: &str, notifies: bool, settings: Settings, log: Log) -> Self {
+        Self::over(Arc::default(), label, notifies, settings, log)
+    }
+
+    /// The same store, opened once more under another label.
+    pub fn again(&self, label: &str) -> Self {
+        let Inner { site, locks, notifies, log, .. } = &*self.0;
+        Self::over(locks.clone(), label, *notifies, site.settings().clone(), log.clone())
+    }
+
+    fn over(
+        locks: Arc<Mutex<HashMap<String, Row>>>,
+        label: &str,
+        notifies: bool,
+        settings: Settings,
+        log: Log,
+    ) -> Self {
         Self(Arc::new(Inner {
-            site: Site::new("fake:", settings),
-            locks: Mutex::default(),
+            site: Site::new(label, settings),
+            locks,
+            log,
             notifies,
             down: AtomicBool::new(false),
             hung: AtomicBool::new(false),
             keeps: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
+            slow: Mutex::default(),
             calls: Calls::default(),
         }))
     }
@@ -75,6 +102,11 @@ impl Fake {
         self.0.keeps.store(keeps, Ordering::SeqCst);
     }
 
+    /// Answers to requests for a lock take this long.
+    pub fn set_slow(&self, slow: Duration) {
+        *self.0.slow.lock().unwrap() = slow;
+    }
+
     /// Other processes wait for every name.
     pub fn set_awaited(&self, awaited: bool) {
         self.0.awaited.store(awaited, Ordering::SeqCst);
@@ -94,6 +126,10 @@ impl Fake {
             .unwrap()
             .get(key)
             .is_some_and(|row| row.owner.is_some() && row.until > Moment::now())
+    }
+
+    fn write_down(&self, what: &str, claim: &Claim) {
+        self.0.log.lock().unwrap().push(format!("{what} {}{}", self.0.site.label(), claim.name()));
     }
 
     fn answer(&self) -> Result<()> {
@@ -118,6 +154,8 @@ impl Backend for Fake {
 
     fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
         self.0.calls.acquire.fetch_add(1, Ordering::SeqCst);
+        let slow = *self.0.slow.lock().unwrap();
+        std::thread::sleep(slow);
         self.answer()?;
         let mut locks = self.0.locks.lock().unwrap();
         let row =
@@ -132,8 +170,10 @@ impl Backend for Fake {
             ));
         }
         let ttl = claim.term().ttl().unwrap().get();
+        let again = row.owner == Some(claim.owner()) && row.until > now;
         (row.owner, row.until) = (Some(claim.owner()), now + ttl);
-        row.fence += 1;
+        row.fence += u64::from(!again);
+        self.write_down("+", claim);
         Ok(Attempt::Granted(Granted::new((), Fence::new(row.fence), Lease::For(ttl))))
     }
 
@@ -167,7 +207,9 @@ impl Backend for Fake {
         let mut locks = self.0.locks.lock().unwrap();
         match locks.get_mut(end.claim().key()) {
             Some(row) if row.owner == Some(end.claim().owner()) && row.until > Moment::now() => {
-                row.owner = None;
+                row.owner = end.keep().map(|_| Owner::random());
+                row.until = end.keep().map_or(row.until, |keep| Moment::now() + keep);
+                self.write_down("-", end.claim());
                 drop(locks);
                 if self.0.notifies {
                     self.0.site.notify(end.claim().key());
@@ -185,6 +227,7 @@ impl Backend for Fake {
             && row.owner == Some(claim.owner())
         {
             row.owner = None;
+            self.write_down("-", claim);
         }
     }
 
@@ -197,6 +240,11 @@ impl Backend for Fake {
         self.0.calls.watch.fetch_add(1, Ordering::SeqCst);
         Ok(if self.0.notifies { Watch::armed(()) } else { Watch::none() })
     }
+}
+
+/// What was written down since this was asked last.
+pub fn happened(log: &Log) -> Vec<String> {
+    std::mem::take(&mut *log.lock().unwrap())
 }
 
 pub fn settings(lease: Duration) -> Settings {

@@ -1,0 +1,9 @@
+use tenure::Lockable;
+
+#[derive(Lockable)]
+#[lockable(model = "shop.order", key = "id")]
+struct Order {
+    id: i64,
+}
+
+fn main() {}

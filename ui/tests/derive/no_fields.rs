@@ -1,0 +1,7 @@
+use tenure::Lockable;
+
+#[derive(Lockable)]
+#[lockable(model = "shop.order", key = id)]
+struct Order;
+
+fn main() {}

@@ -1,0 +1,8 @@
+use tenure::Lockable;
+
+#[derive(Lockable)]
+struct Order {
+    id: i64,
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+struct Order {
+    id: u64,
+}
+
+#[tenure::lock("order:{order}")]
+fn ship(order: &Order) -> tenure::Result<()> {
+    Ok(())
+}
+
+fn main() {}

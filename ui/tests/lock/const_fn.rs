@@ -1,0 +1,6 @@
+#[tenure::lock("order")]
+const fn ship() -> tenure::Result<()> {
+    Ok(())
+}
+
+fn main() {}

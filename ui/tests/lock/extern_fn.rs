@@ -1,0 +1,6 @@
+#[tenure::lock("order")]
+extern "C" fn ship() -> tenure::Result<()> {
+    Ok(())
+}
+
+fn main() {}

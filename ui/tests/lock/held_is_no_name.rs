@@ -1,0 +1,6 @@
+#[tenure::lock("order:{id}", held = true)]
+fn ship(id: u64) -> tenure::Result<()> {
+    Ok(())
+}
+
+fn main() {}

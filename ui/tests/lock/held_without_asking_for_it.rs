@@ -1,0 +1,6 @@
+#[tenure::lock("order:{id}")]
+fn ship(id: u64) -> tenure::Result<u64> {
+    Ok(held.fence().get())
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+struct Order;
+
+#[tenure::lock("order:{order.self}")]
+fn ship(order: &Order) -> tenure::Result<()> {
+    Ok(())
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[tenure::lock(5)]
+fn ship(id: u64) -> tenure::Result<()> {
+    Ok(())
+}
+
+fn main() {}

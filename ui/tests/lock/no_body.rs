@@ -1,0 +1,6 @@
+trait Ship {
+    #[tenure::lock("order")]
+    fn ship(&self) -> tenure::Result<()>;
+}
+
+fn main() {}

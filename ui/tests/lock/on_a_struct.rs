@@ -1,0 +1,6 @@
+#[tenure::lock("order")]
+struct Order {
+    id: u64,
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+struct Order;
+
+#[tenure::lock("order")]
+impl Order {
+    fn ship(&self) -> tenure::Result<()> {
+        Ok(())
+    }
+}
+
+fn main() {}

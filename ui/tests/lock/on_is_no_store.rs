@@ -1,0 +1,6 @@
+#[tenure::lock("order:{id}", on = "file:locks")]
+fn ship(id: u64) -> tenure::Result<()> {
+    Ok(())
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[tenure::lock("order:{self.id}")]
+fn ship() -> tenure::Result<()> {
+    Ok(())
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[tenure::lock("order")]
+unsafe fn ship() -> tenure::Result<()> {
+    Ok(())
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[tenure::lock("order:{id}", id)]
+fn ship(id: u64) -> tenure::Result<()> {
+    Ok(())
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[tenure::lock("order:{region}-{id}")]
+fn ship(region: &str, id: u64) -> tenure::Result<()> {
+    Ok(())
+}
+
+fn main() {}

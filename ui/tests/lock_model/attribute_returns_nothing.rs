@@ -1,0 +1,18 @@
+use tenure::Lockable;
+
+#[derive(Lockable)]
+#[lockable(model = "shop.order", key = id)]
+struct Order {
+    id: i64,
+    shelf: u32,
+    weight: f64,
+}
+
+impl Order {
+    #[tenure::lock_model]
+    fn pay(&mut self) {
+        self.shelf = 0;
+    }
+}
+
+fn main() {}

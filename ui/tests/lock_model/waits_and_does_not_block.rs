@@ -1,0 +1,18 @@
+use std::time::Duration;
+
+use tenure::prelude::*;
+
+#[derive(Lockable)]
+#[lockable(model = "shop.order", key = id)]
+struct Order {
+    id: i64,
+    shelf: u32,
+    weight: f64,
+}
+
+fn pay(order: Order) -> tenure::Result<()> {
+    let held = lock_model!(order, blocking = false, wait = Duration::from_secs(5))?;
+    held.release()
+}
+
+fn main() {}

@@ -1,0 +1,5 @@
+fn start() -> tenure::Result<()> {
+    tenure::install("file:locks")
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use tenure::{Files, Lock, Result};
+
+fn job(store: &Files) -> Result<()> {
+    Lock::new(store, "job").shared().acquire()?.release()
+}
+
+fn main() {}
