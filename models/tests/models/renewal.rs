@@ -64,7 +64,8 @@ fn a_holder_never_believes_longer_than_the_store_keeps_the_lock() {
     explore(|| {
         let store = Store::new();
         store.set_doubtful(draw(2) == 0);
-        let Ok(held) = Lock::new(&store, "a").acquire() else { return };
+        let clock = thread::spawn(|| advance(THIRD / 2));
+        let Some(held) = allowed(Lock::new(&store, "a").acquire()) else { return };
         let held = Arc::new(held);
         let threads: Vec<_> = (0..2)
             .map(|_| {
@@ -80,6 +81,7 @@ fn a_holder_never_believes_longer_than_the_store_keeps_the_lock() {
             }
             advance(THIRD / 2);
         }
+        clock.join().unwrap();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }

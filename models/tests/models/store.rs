@@ -231,7 +231,7 @@ impl Store {
             }
             _ => Err(Error::lost(Cause::Superseded)),
         });
-        self.tell(claim);
+        self.tell(claim, true);
         answer
     }
 
@@ -251,14 +251,19 @@ impl Store {
             self.hand_on(entry, now);
         }
         drop(names);
-        self.tell(claim);
+        self.tell(claim, false);
     }
 
-    /// What each process's listener hears of a release, wherever its answer is by then.
-    fn tell(&self, claim: &Claim) {
+    /// What each process's listener hears of a release, wherever its answer is by then. Of what this
+    /// process takes back it hears nothing: core itself tells those who wait here.
+    fn tell(&self, claim: &Claim, ours: bool) {
         if self.shared.kind == Kind::Telling {
             let processes = self.shared.processes.lock().unwrap().clone();
-            processes.iter().for_each(|process| process.notify(claim.key()));
+            for process in
+                processes.iter().filter(|process| ours || !std::ptr::eq(process.label(), self.site.label()))
+            {
+                process.notify(claim.key());
+            }
         }
     }
 
