@@ -114,6 +114,28 @@ fn a_lock_is_kept_alive_or_left_alone_whoever_asked_for_what_at_the_same_time() 
 }
 
 #[test]
+fn a_lock_that_is_kept_alive_stays_so_whoever_renews_it_besides() {
+    explore(|| {
+        let store = Store::new();
+        let held = Arc::new(Lock::new(&store, "a").acquire().unwrap());
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let held = held.clone();
+                thread::spawn(move || held.renew().unwrap())
+            })
+            .collect();
+        advance(THIRD);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for _ in 0..12 {
+            settle();
+            advance(THIRD / 2);
+        }
+        settle();
+        assert_eq!(held.status(), Status::Held);
+    });
+}
+
+#[test]
 fn a_lease_that_was_shortened_is_not_lengthened_by_a_renewal_under_way() {
     explore(|| {
         let store = Store::new();
