@@ -24,12 +24,10 @@ impl<B: Handle> Lease<Blocking<B>> {
     }
 
     fn exchange_with_store(self: &Arc<Self>, prepare: impl FnOnce(Moment) -> Duration) -> Result<()> {
-        let one_at_a_time = self.exchange.take();
+        let turn = self.exchange.take();
         let exchange = self.begin_exchange(prepare)?;
         let answer = self.port.0.renew(Renewal::new(&self.claim, &self.grant, exchange.ttl));
-        let answer = self.end_exchange(exchange, answer);
-        drop(one_at_a_time);
-        answer
+        self.end_exchange(exchange, answer, Some(turn))
     }
 
     /// Releases it.

@@ -20,7 +20,7 @@ use crate::port::Port;
 use crate::site::HeldHere;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard};
-use crate::turns::Turns;
+use crate::turns::{Turn, Turns};
 use crate::{
     Cause, Claim, Error, Fence, Granted, Lease as Lifetime, Moment, Result, Site, Status, Term, Ttl,
     callbacks,
@@ -199,16 +199,23 @@ impl<P: Port> Lease<P> {
         Ok(Exchange { sent, ttl: prepare(sent) })
     }
 
-    /// Takes in the answer to such a request, or that none will come.
-    fn end_exchange(self: &Arc<Self>, exchange: Exchange, answer: Result<()>) -> Result<()> {
+    /// Takes in the answer to such a request, or that none will come. What the engine finds in an
+    /// exchange, it leaves alone until it is told to look again; so the turn ends before that.
+    fn end_exchange(
+        self: &Arc<Self>,
+        exchange: Exchange,
+        answer: Result<()>,
+        turn: Option<Turn<'_>>,
+    ) -> Result<()> {
         self.settle(exchange.sent, exchange.ttl, &answer);
+        drop(turn);
         self.watch_again();
         answer.map_err(|error| self.error(error))
     }
 
     /// A request that was dropped before its answer may have been carried out all the same.
-    fn unanswered(self: &Arc<Self>, exchange: Exchange) {
-        drop(self.end_exchange(exchange, blocking::unanswered()));
+    fn unanswered(self: &Arc<Self>, exchange: Exchange, turn: Option<Turn<'_>>) {
+        drop(self.end_exchange(exchange, blocking::unanswered(), turn));
     }
 
     /// A lease that is to last for `ttl` from now, and is not renewed by the engine any more.
