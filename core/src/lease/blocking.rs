@@ -61,7 +61,7 @@ impl<B: Handle> Port for Blocking<B> {
             .filter_map(|lease| {
                 let turn = lease.exchange.try_take().filter(|_| lease.is_to_be_renewed());
                 if turn.is_none() {
-                    lease.renewing.store(false, Ordering::SeqCst);
+                    lease.end_renewal();
                 }
                 Some((lease, turn?))
             })
@@ -77,8 +77,7 @@ impl<B: Handle> Port for Blocking<B> {
         for ((lease, turn), ttl) in live.into_iter().zip(ttls) {
             lease.settle(sent, ttl, &answers.next().unwrap_or_else(unanswered));
             drop(turn);
-            lease.renewing.store(false, Ordering::SeqCst);
-            lease.watch_again();
+            lease.end_renewal();
         }
     }
 

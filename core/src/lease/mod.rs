@@ -243,6 +243,16 @@ impl<P: Port> Lease<P> {
         self.phase.load(Ordering::SeqCst) < ENDED && self.kept.load(Ordering::SeqCst)
     }
 
+    /// A renewal by the engine is over, or did not go out; it may be due again.
+    fn end_renewal(&self) {
+        self.renewing.store(false, Ordering::SeqCst);
+        // Whoever changes the lifetime now tells the engine to look when that is done. To look before
+        // would be in vain, again and again.
+        if self.exchange.try_take().is_some() {
+            self.watch_again();
+        }
+    }
+
     /// What a renewal asks for: the lease's lifetime, or what the store may still have left, since
     /// renewing never shortens; no end for what has none.
     fn routine_ttl(&self, sent: Moment) -> Duration {

@@ -193,9 +193,6 @@ impl<B: AsyncHandle> Renewing<B> {
 
 impl<B: AsyncHandle> Drop for Renewing<B> {
     fn drop(&mut self) {
-        for lease in mem::take(&mut self.0) {
-            lease.renewing.store(false, Ordering::SeqCst);
-            lease.watch_again();
-        }
+        mem::take(&mut self.0).iter().for_each(|lease| lease.end_renewal());
     }
 }
