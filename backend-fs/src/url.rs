@@ -65,11 +65,12 @@ mod properties {
     const SECRET: &str = "hunter2";
 
     fn urls() -> impl Strategy<Value = String> {
-        let authority = format!("file:/{{0,3}}[a-z%]{{0,3}}:?{SECRET}@?(localhost|[a-z%/]{{0,4}})(/\\.\\.)?");
+        let authority =
+            format!("file:/{{0,3}}[a-z%]{{0,3}}:?{SECRET}@?(localhost|[a-z%/]{{0,4}})(/\\.\\.|%ff|%00)?");
         prop_oneof![
             any::<String>(),
             any::<String>().prop_map(|rest| format!("file:{rest}")),
-            "file:(//)?(localhost)?/?([a-z./]|%[0-9a-fA-F]{2}|%|\\PC){0,12}",
+            "file:(//)?(localhost)?/?([a-z./]|%[0-9a-fA-F]{2}|%|%00|\\PC){0,12}",
             proptest::string::string_regex(&authority).expect("it is a regular expression"),
         ]
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tenure_core::aio::{self, block_on};
 use tenure_core::testing::{Clock, Event, Scripted, assert_held, assert_lost};
-use tenure_core::{Breaking, Cause, Inspect, Lock, Name, Result, Settings, Status};
+use tenure_core::{Backend, Breaking, Cause, Inspect, Lock, Name, Result, Settings, Status};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -194,10 +194,12 @@ fn two_threads_share_a_clock_that_one_of_them_moves() -> Result<()> {
     let held = Lock::new(&store, "job").ttl(SECOND * 20).acquire()?;
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| Lock::new(&store, "job").acquire().map(|next| next.fence()));
-        while !waiter.is_finished() {
-            clock.advance(SECOND);
+        while Backend::site(&store).waiting("lock:job") == 0 {
             std::thread::yield_now();
         }
+        clock.advance(SECOND * 19);
+        assert!(!waiter.is_finished());
+        clock.advance(SECOND * 2);
         assert!(waiter.join().unwrap().unwrap() > held.fence());
     });
     assert_lost(&held);

@@ -12,7 +12,7 @@ const WEAKER: &[(&str, usize, &str)] = &[
       are drawn under the name's mutex",
     ),
     ("core/src/claim.rs", 3, "a hint for stores that lost their data; only ever raised"),
-    ("core/src/observe/tally.rs", 6, "what is told to observers of one wait, by one thread at a time"),
+    ("core/src/observe/tally.rs", 6, "what is told to people; decides nothing"),
     ("core/src/site.rs", 2, "numbers that are only to differ; a look at a line that decides who is polite"),
 ];
 

@@ -14,7 +14,7 @@ use super::damage::{Damage, Past, damages};
 use super::{cases, open, record_of};
 use crate::Files;
 
-const MAX_TTL: Duration = Duration::from_millis(60);
+const MAX_TTL: Duration = Duration::from_millis(40);
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -57,7 +57,9 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => (0..3_u8, index()).prop_map(|(handle, which)| Step::Restore(handle, which)),
         1 => Just(Step::Break),
         1 => Just(Step::Collect),
-        2 => (1..80_u64).prop_map(Step::Pause),
+        2 => (1..30_u64).prop_map(Step::Pause),
+        // Longer than any lease or quarantine.
+        1 => Just(Step::Pause(50)),
     ]
 }
 

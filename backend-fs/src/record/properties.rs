@@ -92,6 +92,13 @@ proptest! {
         bytes[LABEL..LABEL + label.len()].copy_from_slice(label.as_bytes());
         bytes[REASON..REASON + reason.len()].copy_from_slice(reason.as_bytes());
         prop_assert_eq!(record.texts(&bytes), Some((label.to_owned(), reason.to_owned())));
+        // With one byte of either changed they are another's.
+        let written = [(LABEL, label.len()), (REASON, reason.len())];
+        for (at, _) in written.into_iter().filter(|(_, len)| *len > 0) {
+            bytes[at] ^= 1;
+            prop_assert_eq!(record.texts(&bytes), None);
+            bytes[at] ^= 1;
+        }
     }
 
     /// Whatever a record says, a name is closed for no longer than somebody could have asked, unless

@@ -108,6 +108,12 @@ proptest! {
     }
 
     #[test]
+    fn a_plain_key_fits_up_to_the_longest_length(limits in limits(), less in 0..3_usize, more in 1..3_usize) {
+        prop_assert!(!limits.fit(&"a".repeat(limits.max_len - less)).is_shortened());
+        prop_assert!(limits.fit(&"a".repeat(limits.max_len + more)).is_shortened());
+    }
+
+    #[test]
     fn fitted_keys_never_meet_nor_imitate_each_other(limits in limits(), (left, right) in pairs()) {
         let (one, other) = (limits.fit(&left), limits.fit(&right));
         prop_assert_eq!(left == right, one.as_str() == other.as_str());

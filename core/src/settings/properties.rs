@@ -26,7 +26,13 @@ fn texts() -> impl Strategy<Value = String> {
     let durations = vec((number, unit, "[ \t]?"), 1..4).prop_map(|parts| {
         parts.iter().map(|(number, unit, space)| format!("{number}{space}{unit}")).collect()
     });
-    prop_oneof![any::<String>(), durations, "true|false|1|0| true|TRUE|yes", "[-+.0-9e]{1,12}(s|ms)?"]
+    prop_oneof![
+        any::<String>(),
+        durations,
+        "[1-9][0-9]{0,4}(ms|s)",
+        "true|false|1|0| true|TRUE|yes",
+        "[-+.0-9e]{1,12}(s|ms)?"
+    ]
 }
 
 fn values() -> impl Strategy<Value = Value> {
@@ -52,11 +58,10 @@ fn settings() -> impl Strategy<Value = Settings> {
     let leases = between(Ttl::MIN.get(), Ttl::MAX.get())
         .prop_flat_map(|max_ttl| (between(Ttl::MIN.get(), max_ttl), Just(max_ttl)));
     let rest = (between(millis(1), millis(60_000)), any::<bool>(), between(millis(10), millis(3_600_000)));
-    // A prefix of the longest length may end in a character of any width.
-    let prefix = (any::<String>(), any::<char>()).prop_map(|(mut text, last)| {
-        text.truncate(text.floor_char_boundary(256 - last.len_utf8()));
-        text + &last.to_string()
-    });
+    // One of the longest length may end in a character of any width.
+    let longest = any::<char>().prop_map(|last| "x".repeat(256 - last.len_utf8()) + &last.to_string());
+    let prefix =
+        prop_oneof![any::<String>().prop_filter("it is too long", |text| text.len() <= 256), longest];
     (prefix, leases, rest).prop_map(|(prefix, (lease, max_ttl), (sleep, release_on_drop, recheck))| {
         let raw = Raw { prefix: prefix.into(), sleep, release_on_drop, lease, max_ttl, recheck };
         raw.check().expect("they are within their ranges")
@@ -123,7 +128,7 @@ proptest! {
     #[test]
     fn no_setter_takes_what_is_out_of_its_range(
         settings in settings(), duration in prop_oneof![any::<Duration>(), (0..100_000_u64).prop_map(Duration::from_millis)],
-        prefix in texts(), copies in 1..80_usize,
+        prefix in texts(), copies in 1..80_usize, long in 250..260_usize,
     ) {
         let within = |least: u64, most| (Duration::from_millis(least)..=most).contains(&duration);
         let ttls = within(10, Ttl::MAX.get());
@@ -135,6 +140,7 @@ proptest! {
         prop_assert_eq!(settings.clone().with_max_ttl(duration).is_ok(), ttls && duration >= lease);
         prop_assert_eq!(Ttl::new(duration).is_ok(), ttls);
         let prefix = prefix.repeat(copies);
-        prop_assert_eq!(settings.with_prefix(prefix.as_str()).is_ok(), prefix.len() <= 256);
+        prop_assert_eq!(settings.clone().with_prefix(prefix.as_str()).is_ok(), prefix.len() <= 256);
+        prop_assert_eq!(settings.with_prefix("x".repeat(long)).is_ok(), long <= 256);
     }
 }
