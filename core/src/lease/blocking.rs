@@ -8,7 +8,6 @@ use super::end::{LATER_PAUSE, longer};
 use super::{End, Lease};
 use crate::aio::{Answer, Task};
 use crate::port::{Blocking, Port};
-use crate::sync::atomic::Ordering;
 use crate::{Error, Handle, Kind, Moment, Release, Renewal, Result, Site, Ttl};
 
 impl<B: Handle> Lease<Blocking<B>> {

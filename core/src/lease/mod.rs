@@ -183,11 +183,15 @@ impl<P: Port> Lease<P> {
 
     /// Renews from now on until it is released.
     pub(crate) fn keep_alive(self: &Arc<Self>) {
-        if self.deadline().is_none() || self.kept.swap(true, Ordering::SeqCst) {
+        if self.deadline().is_none() {
             return;
         }
-        self.renew_at.store(0, Ordering::SeqCst);
-        self.watch_from(&mut self.watch(), self.now());
+        // Under the watch's mutex, so that a `renew_for` at the same time comes before or after.
+        let mut watch = self.watch();
+        if !self.kept.swap(true, Ordering::SeqCst) {
+            self.renew_at.store(0, Ordering::SeqCst);
+            self.watch_from(&mut watch, self.now());
+        }
     }
 
     /// Begins a request that changes the lifetime: what is asked for is told by `prepare`.
@@ -220,11 +224,11 @@ impl<P: Port> Lease<P> {
 
     /// A lease that is to last for `ttl` from now, and is not renewed by the engine any more.
     fn prepare_renew_for(self: &Arc<Self>, sent: Moment, ttl: Ttl) -> Duration {
+        let mut watch = self.watch();
         self.kept.store(false, Ordering::SeqCst);
         self.renew_at.store(u64::MAX, Ordering::SeqCst);
         // Belief goes down before a shortening request goes out: its answer may get lost.
         self.valid_until.fetch_min(sent.valid_for(ttl.get()).as_nanos(), Ordering::SeqCst);
-        let mut watch = self.watch();
         self.list(&mut watch);
         ttl.get()
     }
@@ -237,8 +241,7 @@ impl<P: Port> Lease<P> {
         Err(self.error(Error::misconfigured(refused)))
     }
 
-    /// Whether a renewal that was due is still wanted now that it would go out: the lock may have been
-    /// released meanwhile, or given a lifetime of its holder's choice.
+    /// Whether a renewal that was due is still wanted now that it would go out.
     fn is_to_be_renewed(&self) -> bool {
         self.phase.load(Ordering::SeqCst) < ENDED && self.kept.load(Ordering::SeqCst)
     }

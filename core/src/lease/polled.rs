@@ -9,7 +9,6 @@ use super::end::{LATER_PAUSE, longer};
 use super::{End, Exchange, Lease};
 use crate::aio::{Alarm, AsyncHandle, Task, at_once};
 use crate::port::{Polled, Port};
-use crate::sync::atomic::Ordering;
 use crate::turns::Turn;
 use crate::{Moment, Release, Renewal, Result, Site, Ttl};
 
