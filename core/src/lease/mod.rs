@@ -329,9 +329,10 @@ impl<P: Port> Lease<P> {
             // A session needs no renewal, only a look whether it was broken.
             None => first_renewal(sent, self.claim.target().recheck * 3, Jitter::random()),
             Some(ttl) => {
-                // With more left than usual, as after `renew_for`, two thirds before its end.
-                let ends = Moment::from_nanos(self.stored_until.load(Ordering::SeqCst));
-                let spare = ends.since(sent + ttl.get());
+                // With more left than usual, as after `renew_for`, two thirds before its end. That is the
+                // end of what is believed: after a slow answer, the store may keep it for longer.
+                let ends = Moment::from_nanos(self.valid_until.load(Ordering::SeqCst));
+                let spare = ends.since(sent.valid_for(ttl.get()));
                 let usual = first_renewal(sent, ttl.get().min(ends.since(sent)), Jitter::random());
                 usual + spare
             }
