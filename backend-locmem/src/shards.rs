@@ -4,6 +4,10 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::{Arc, PoisonError};
 
+// Chance would keep a model's schedule from being repeated.
+#[cfg(tenure_shuttle)]
+use foldhash::fast::FixedState as RandomState;
+#[cfg(not(tenure_shuttle))]
 use foldhash::fast::RandomState;
 use tenure_core::Site;
 

@@ -26,7 +26,7 @@ const ROLE: &str = "TENURE_MATRIX_PAIRS";
 /// How many mutants at once, and how many cases of each: cases mostly wait.
 const AT_ONCE: (usize, usize) = (4, 6);
 /// Cases that hang on a mutant fail after this time.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/MUTANTS.md");
 

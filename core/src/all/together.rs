@@ -3,12 +3,13 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use super::grip::Grip;
 use super::group::{HeldGroup, Way};
+use crate::sync::Mutex;
 use crate::{Cause, Error, Fence, Moment, Status};
 
 /// The data of a held set; dropping it releases the members in reverse.

@@ -8,7 +8,6 @@ use super::end::{LATER_PAUSE, longer};
 use super::{End, Lease};
 use crate::aio::{Answer, Task};
 use crate::port::{Blocking, Port};
-use crate::sync::atomic::Ordering;
 use crate::{Error, Handle, Kind, Moment, Release, Renewal, Result, Site, Ttl};
 
 impl<B: Handle> Lease<Blocking<B>> {
@@ -24,12 +23,10 @@ impl<B: Handle> Lease<Blocking<B>> {
     }
 
     fn exchange_with_store(self: &Arc<Self>, prepare: impl FnOnce(Moment) -> Duration) -> Result<()> {
-        let one_at_a_time = self.exchange.take();
+        let turn = self.exchange.take();
         let exchange = self.begin_exchange(prepare)?;
         let answer = self.port.0.renew(Renewal::new(&self.claim, &self.grant, exchange.ttl));
-        let answer = self.end_exchange(exchange, answer);
-        drop(one_at_a_time);
-        answer
+        self.end_exchange(exchange, answer, Some(turn))
     }
 
     /// Releases it.
@@ -63,7 +60,7 @@ impl<B: Handle> Port for Blocking<B> {
             .filter_map(|lease| {
                 let turn = lease.exchange.try_take().filter(|_| lease.is_to_be_renewed());
                 if turn.is_none() {
-                    lease.renewing.store(false, Ordering::SeqCst);
+                    lease.end_renewal();
                 }
                 Some((lease, turn?))
             })
@@ -79,8 +76,7 @@ impl<B: Handle> Port for Blocking<B> {
         for ((lease, turn), ttl) in live.into_iter().zip(ttls) {
             lease.settle(sent, ttl, &answers.next().unwrap_or_else(unanswered));
             drop(turn);
-            lease.renewing.store(false, Ordering::SeqCst);
-            lease.watch_again();
+            lease.end_renewal();
         }
     }
 

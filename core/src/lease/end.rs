@@ -1,13 +1,13 @@
 //! How a lease ends: released, given up, forgotten.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{CAUSES, ENDED, LOST, Lease};
 use crate::observe::{Event, HeldFor};
 use crate::port::Port;
 use crate::site::HeldHere;
+use crate::sync::atomic::Ordering;
 use crate::{Cause, Error, Moment, Result};
 
 /// How a lease ends.

@@ -20,7 +20,7 @@ use crate::port::Port;
 use crate::site::HeldHere;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard};
-use crate::turns::Turns;
+use crate::turns::{Turn, Turns};
 use crate::{
     Cause, Claim, Error, Fence, Granted, Lease as Lifetime, Moment, Result, Site, Status, Term, Ttl,
     callbacks,
@@ -203,16 +203,23 @@ impl<P: Port> Lease<P> {
         Ok(Exchange { sent, ttl: prepare(sent) })
     }
 
-    /// Takes in the answer to such a request, or that none will come.
-    fn end_exchange(self: &Arc<Self>, exchange: Exchange, answer: Result<()>) -> Result<()> {
+    /// Takes in the answer to such a request, or that none will come. What the engine finds in an
+    /// exchange, it leaves alone until it is told to look again; so the turn ends before that.
+    fn end_exchange(
+        self: &Arc<Self>,
+        exchange: Exchange,
+        answer: Result<()>,
+        turn: Option<Turn<'_>>,
+    ) -> Result<()> {
         self.settle(exchange.sent, exchange.ttl, &answer);
+        drop(turn);
         self.watch_again();
         answer.map_err(|error| self.error(error))
     }
 
     /// A request that was dropped before its answer may have been carried out all the same.
-    fn unanswered(self: &Arc<Self>, exchange: Exchange) {
-        drop(self.end_exchange(exchange, blocking::unanswered()));
+    fn unanswered(self: &Arc<Self>, exchange: Exchange, turn: Option<Turn<'_>>) {
+        drop(self.end_exchange(exchange, blocking::unanswered(), turn));
     }
 
     /// A lease that is to last for `ttl` from now, and is not renewed by the engine any more.
@@ -237,6 +244,16 @@ impl<P: Port> Lease<P> {
     /// Whether a renewal that was due is still wanted now that it would go out.
     fn is_to_be_renewed(&self) -> bool {
         self.phase.load(Ordering::SeqCst) < ENDED && self.kept.load(Ordering::SeqCst)
+    }
+
+    /// A renewal by the engine is over, or did not go out; it may be due again.
+    fn end_renewal(&self) {
+        self.renewing.store(false, Ordering::SeqCst);
+        // Whoever changes the lifetime now tells the engine to look when that is done. To look before
+        // would be in vain, again and again.
+        if self.exchange.try_take().is_some() {
+            self.watch_again();
+        }
     }
 
     /// What a renewal asks for: the lease's lifetime, or what the store may still have left, since
@@ -312,9 +329,10 @@ impl<P: Port> Lease<P> {
             // A session needs no renewal, only a look whether it was broken.
             None => first_renewal(sent, self.claim.target().recheck * 3, Jitter::random()),
             Some(ttl) => {
-                // With more left than usual, as after `renew_for`, two thirds before its end.
-                let ends = Moment::from_nanos(self.stored_until.load(Ordering::SeqCst));
-                let spare = ends.since(sent + ttl.get());
+                // With more left than usual, as after `renew_for`, two thirds before its end. That is the
+                // end of what is believed: after a slow answer, the store may keep it for longer.
+                let ends = Moment::from_nanos(self.valid_until.load(Ordering::SeqCst));
+                let spare = ends.since(sent.valid_for(ttl.get()));
                 let usual = first_renewal(sent, ttl.get().min(ends.since(sent)), Jitter::random());
                 usual + spare
             }

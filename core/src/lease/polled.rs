@@ -9,7 +9,6 @@ use super::end::{LATER_PAUSE, longer};
 use super::{End, Exchange, Lease};
 use crate::aio::{Alarm, AsyncHandle, Task, at_once};
 use crate::port::{Polled, Port};
-use crate::sync::atomic::Ordering;
 use crate::turns::Turn;
 use crate::{Moment, Release, Renewal, Result, Site, Ttl};
 
@@ -26,12 +25,12 @@ impl<B: AsyncHandle> Lease<Polled<B>> {
     }
 
     async fn exchange_with_store(self: &Arc<Self>, prepare: impl FnOnce(Moment) -> Duration) -> Result<()> {
-        let _turn = self.exchange.take_polled().await;
+        let turn = self.exchange.take_polled().await;
         let exchange = self.begin_exchange(prepare)?;
-        let asking = Asking { lease: self, exchange: Some(exchange) };
+        let asking = Asking { lease: self, exchange: Some(exchange), turn: Some(turn) };
         let answer = self.port.0.renew(Renewal::new(&self.claim, &self.grant, exchange.ttl)).await;
-        asking.answered();
-        self.end_exchange(exchange, answer)
+        let turn = asking.answered();
+        self.end_exchange(exchange, answer, turn)
     }
 
     /// Releases it; goes on in the background if the future is dropped.
@@ -66,18 +65,20 @@ impl<B: AsyncHandle> Lease<Polled<B>> {
 struct Asking<'l, B: AsyncHandle> {
     lease: &'l Arc<Lease<Polled<B>>>,
     exchange: Option<Exchange>,
+    turn: Option<Turn<'l>>,
 }
 
-impl<B: AsyncHandle> Asking<'_, B> {
-    fn answered(mut self) {
+impl<'l, B: AsyncHandle> Asking<'l, B> {
+    fn answered(mut self) -> Option<Turn<'l>> {
         self.exchange = None;
+        self.turn.take()
     }
 }
 
 impl<B: AsyncHandle> Drop for Asking<'_, B> {
     fn drop(&mut self) {
         if let Some(exchange) = self.exchange {
-            self.lease.unanswered(exchange);
+            self.lease.unanswered(exchange, self.turn.take());
         }
     }
 }
@@ -163,7 +164,7 @@ impl<B: AsyncHandle> Renewing<B> {
     async fn all(self, backend: &B) {
         let turns = self.0.iter().map(|lease| (lease, lease.exchange.try_take()));
         // A lease whose lifetime is being changed by its holder right now needs no second request.
-        let live: Vec<(&Arc<Lease<_>>, Turn<'_>)> = turns
+        let live: Vec<_> = turns
             .filter_map(|(lease, turn)| Some((lease, turn?)))
             .filter(|(lease, _)| lease.is_to_be_renewed())
             .collect();
@@ -173,13 +174,16 @@ impl<B: AsyncHandle> Renewing<B> {
             .map(|(lease, _)| Renewal::new(&lease.claim, &lease.grant, lease.routine_ttl(sent)))
             .collect();
         let asking: Vec<_> = live
-            .iter()
+            .into_iter()
             .zip(&due)
-            .map(|((lease, _), due)| Asking { lease, exchange: Some(Exchange { sent, ttl: due.ttl() }) })
+            .map(|((lease, turn), due)| {
+                let exchange = Exchange { sent, ttl: due.ttl() };
+                Asking { lease, exchange: Some(exchange), turn: Some(turn) }
+            })
             .collect();
         let mut answers = backend.renew_many(&due).await.into_iter();
-        asking.into_iter().for_each(Asking::answered);
-        for ((lease, turn), due) in live.into_iter().zip(due) {
+        for (asking, due) in asking.into_iter().zip(&due) {
+            let (lease, turn) = (asking.lease, asking.answered());
             lease.settle(sent, due.ttl(), &answers.next().unwrap_or_else(unanswered));
             drop(turn);
         }
@@ -188,9 +192,6 @@ impl<B: AsyncHandle> Renewing<B> {
 
 impl<B: AsyncHandle> Drop for Renewing<B> {
     fn drop(&mut self) {
-        for lease in mem::take(&mut self.0) {
-            lease.renewing.store(false, Ordering::SeqCst);
-            lease.watch_again();
-        }
+        mem::take(&mut self.0).iter().for_each(|lease| lease.end_renewal());
     }
 }

@@ -165,6 +165,17 @@ fn giving_up_everything_frees_what_is_held_and_nothing_else() {
 }
 
 #[test]
+fn a_task_that_gives_up_everything_hears_when_that_is_done() {
+    explore(|| {
+        let store = Store::new();
+        let held = Lock::new(&store, "a").acquire().unwrap();
+        assert!(block_on(aio::release_all()).is_empty());
+        assert!(!store.is_held("a"));
+        assert_eq!(held.release().unwrap_err().cause(), Some(Cause::Released));
+    });
+}
+
+#[test]
 fn every_lease_ends_at_its_deadline_and_not_before() {
     explore(|| {
         let store = Store::new();

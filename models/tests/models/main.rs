@@ -13,6 +13,7 @@ mod explore;
 mod loss;
 mod queue;
 mod renewal;
+mod sets;
 mod store;
 mod take_part;
 mod waiting;

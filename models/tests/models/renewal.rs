@@ -1,10 +1,13 @@
 //! Leases that are renewed, lengthened, shortened and released at the same time.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tenure_core::aio::{self, block_on};
-use tenure_core::sync::{advance, settle, thread};
+use tenure_core::sync::thread::{self, JoinHandle};
+use tenure_core::sync::{advance, settle};
 use tenure_core::testing::Clock;
 use tenure_core::{Cause, Held, Lock, Moment, Status};
 
@@ -64,7 +67,8 @@ fn a_holder_never_believes_longer_than_the_store_keeps_the_lock() {
     explore(|| {
         let store = Store::new();
         store.set_doubtful(draw(2) == 0);
-        let Ok(held) = Lock::new(&store, "a").acquire() else { return };
+        let clock = thread::spawn(|| advance(THIRD / 2));
+        let Some(held) = allowed(Lock::new(&store, "a").acquire()) else { return };
         let held = Arc::new(held);
         let threads: Vec<_> = (0..2)
             .map(|_| {
@@ -80,6 +84,7 @@ fn a_holder_never_believes_longer_than_the_store_keeps_the_lock() {
             }
             advance(THIRD / 2);
         }
+        clock.join().unwrap();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
@@ -109,6 +114,70 @@ fn a_lock_is_kept_alive_or_left_alone_whoever_asked_for_what_at_the_same_time() 
             status => assert_eq!((status, renewals), (Status::Lost(Cause::Expired), 0)),
         }
     });
+}
+
+#[test]
+fn a_renewal_that_takes_its_time_is_waited_for_in_peace() {
+    explore(|| {
+        let store = Store::new();
+        let held = block_on(aio::Lock::new(&store, "a").acquire()).unwrap();
+        let mut renewal = Box::pin(held.renew());
+        if renewal.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return;
+        }
+        // The engine finds it due, and taken.
+        for _ in 0..4 {
+            advance(THIRD / 2);
+            settle();
+        }
+        block_on(renewal).unwrap();
+        for _ in 0..12 {
+            advance(THIRD / 2);
+            settle();
+        }
+        assert_eq!(held.status(), Status::Held);
+    });
+}
+
+#[test]
+fn a_lock_that_is_kept_alive_stays_so_whoever_renews_it_besides() {
+    explore(|| {
+        let store = Store::new();
+        let held = Arc::new(Lock::new(&store, "a").acquire().unwrap());
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let held = held.clone();
+                thread::spawn(move || held.renew().unwrap())
+            })
+            .collect();
+        stays_held(threads, || held.status());
+    });
+}
+
+#[test]
+fn a_lock_that_is_kept_alive_stays_so_whatever_task_renews_it_besides() {
+    explore(|| {
+        let store = Store::new();
+        let held = Arc::new(block_on(aio::Lock::new(&store, "a").acquire()).unwrap());
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let held = held.clone();
+                thread::spawn(move || drop(poll_times(1 + draw(6), held.renew())))
+            })
+            .collect();
+        stays_held(threads, || held.status());
+    });
+}
+
+fn stays_held(threads: Vec<JoinHandle<()>>, status: impl Fn() -> Status) {
+    advance(THIRD);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    for _ in 0..12 {
+        settle();
+        advance(THIRD / 2);
+    }
+    settle();
+    assert_eq!(status(), Status::Held);
 }
 
 #[test]

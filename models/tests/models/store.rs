@@ -20,6 +20,7 @@ pub(crate) struct Store {
     shared: Arc<Shared>,
     /// The process that asks.
     pub(crate) site: Site,
+    process: usize,
 }
 
 struct Shared {
@@ -37,10 +38,18 @@ struct Shared {
 enum Kind {
     /// Whoever waits is told of each release.
     Telling,
+    /// As before, and core leaves the order of processes to the store.
+    TellingInTurn,
     /// Whoever waits is queued, and handed the lock in the same step that makes it the holder.
     Queueing,
     /// As before, but the news travels: a claim may win by its own attempt before they arrive.
     QueueingAfar,
+}
+
+impl Kind {
+    fn queues(self) -> bool {
+        matches!(self, Self::Queueing | Self::QueueingAfar)
+    }
 }
 
 #[derive(Default)]
@@ -92,6 +101,11 @@ impl Store {
         Self::with(site(LONG), Kind::Telling)
     }
 
+    /// One that tells processes in turn.
+    pub(crate) fn telling_in_turn() -> Self {
+        Self::with(site(LEASE), Kind::TellingInTurn)
+    }
+
     /// A store that queues its waiters and hands the lock from one to the next.
     pub(crate) fn queueing() -> Self {
         Self::with(site(LONG), Kind::Queueing)
@@ -116,14 +130,15 @@ impl Store {
             doubtful: AtomicBool::new(false),
             renewed: AtomicUsize::new(0),
         });
-        Self { shared, site }
+        Self { shared, site, process: 0 }
     }
 
     /// The same store in another process.
     pub(crate) fn elsewhere(&self) -> Self {
         let site = Site::new("model:", self.site.settings().clone());
-        self.shared.processes.lock().unwrap().push(site.clone());
-        Self { shared: self.shared.clone(), site }
+        let mut processes = self.shared.processes.lock().unwrap();
+        processes.push(site.clone());
+        Self { shared: self.shared.clone(), site, process: processes.len() - 1 }
     }
 
     /// How many claims the store has in its queue.
@@ -231,7 +246,7 @@ impl Store {
             }
             _ => Err(Error::lost(Cause::Superseded)),
         });
-        self.tell(claim);
+        self.tell(claim, true);
         answer
     }
 
@@ -251,20 +266,26 @@ impl Store {
             self.hand_on(entry, now);
         }
         drop(names);
-        self.tell(claim);
+        self.tell(claim, false);
     }
 
-    /// What each process's listener hears of a release, wherever its answer is by then.
-    fn tell(&self, claim: &Claim) {
-        if self.shared.kind == Kind::Telling {
-            let processes = self.shared.processes.lock().unwrap().clone();
-            processes.iter().for_each(|process| process.notify(claim.key()));
+    /// What the listeners of the processes hear of a release, wherever its answer is by then; the one
+    /// that released comes last. Of what it takes back it hears nothing: core itself tells those who
+    /// wait there.
+    fn tell(&self, claim: &Claim, ours: bool) {
+        if self.shared.kind.queues() {
+            return;
         }
+        let mut processes = self.shared.processes.lock().unwrap().clone();
+        let own = processes.remove(self.process);
+        processes.iter().chain(ours.then_some(&own)).for_each(|process| process.notify(claim.key()));
     }
 
     pub(crate) fn promise(&self, claim: &Claim) -> Watch {
-        if self.shared.kind == Kind::Telling {
-            return Watch::armed(());
+        match self.shared.kind {
+            Kind::Telling => return Watch::armed(()),
+            Kind::TellingInTurn => return Watch::armed(()).in_turn(),
+            Kind::Queueing | Kind::QueueingAfar => {}
         }
         let now = self.site.now();
         let mut names = self.names();
