@@ -13,16 +13,16 @@ use crate::failure::{Outcome, check};
 use crate::subject::{Options, Sharing, TestLock};
 
 cases! {
-    as_many_hold_permits_as_there_are needs [Permits] breaks "counts one permit too few";
-    one_more_than_there_are_permits_is_denied needs [Permits] breaks "counts one permit too many";
-    a_released_permit_goes_to_the_next needs [Permits] breaks "frees permits when the last of them is released";
-    a_permits_lease_ends_by_itself needs [Permits] breaks "gives all permits the life of the last one";
-    a_permits_late_release_frees_no_other needs [Permits] breaks "counts permits without their owners";
-    permits_keep_a_writer_out needs [Permits] breaks "counts permits apart from the lock";
-    threads_never_hold_more_permits_than_there_are needs [Permits] breaks "looks at the count and takes in two steps";
-    processes_never_hold_more_permits_than_there_are needs [Permits, Processes] breaks "counts within one process only";
-    fences_grow_over_permits needs [Permits] breaks "gives permits no fence of their own";
-    a_waiter_gets_a_permit_that_expires needs [Permits] breaks "waits for the last permit to end";
+    as_many_hold_permits_as_there_are needs [Permits] breaks [OnePermitTooFew];
+    one_more_than_there_are_permits_is_denied needs [Permits] breaks [OnePermitTooMany];
+    a_released_permit_goes_to_the_next needs [Permits] breaks [ForgetsToFree];
+    a_permits_lease_ends_by_itself needs [Permits] breaks [SharesLiveTogether];
+    a_permits_late_release_frees_no_other needs [Permits] breaks [LateReleaseFrees];
+    permits_keep_a_writer_out needs [Permits] breaks [SharesBesideAHolder, HolderBesideShares];
+    threads_never_hold_more_permits_than_there_are needs [Permits] breaks [LooksThenTakes];
+    processes_never_hold_more_permits_than_there_are needs [Permits, Processes] breaks [LocksPerProcess];
+    fences_grow_over_permits needs [Permits] breaks [OneFenceForAllShares];
+    a_waiter_gets_a_permit_that_expires needs [Permits] breaks [SharesLiveTogether];
 }
 
 fn as_many_hold_permits_as_there_are(ctx: &Ctx) -> Outcome {

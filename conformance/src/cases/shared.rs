@@ -15,21 +15,21 @@ use crate::failure::{Outcome, check};
 use crate::subject::{Options, Sharing};
 
 cases! {
-    readers_share_a_lock needs [Sharing] breaks "grants one reader";
-    a_writer_keeps_readers_out needs [Sharing] breaks "grants readers beside a writer";
-    readers_keep_a_writer_out needs [Sharing] breaks "grants a writer beside readers";
-    the_last_reader_lets_a_writer_in needs [Sharing] breaks "frees the name when the first of its readers leaves";
-    a_readers_release_is_its_own needs [Sharing] breaks "ends all shares when one is released";
-    a_readers_late_release_harms_nobody needs [Sharing] breaks "does not compare the owner of a share";
-    a_readers_lease_ends_by_itself needs [Sharing] breaks "gives all readers the life of the last one";
-    a_reader_of_a_living_lock_can_expire_alone needs [Sharing] breaks "renews all readers when one is renewed";
-    readers_renew_for_themselves needs [Sharing] breaks "renews all readers when one is renewed";
-    fences_grow_over_readers_and_writers needs [Sharing] breaks "gives readers no fence of their own";
-    a_waiting_writer_is_not_starved_by_readers needs [Sharing] breaks "lets readers in while a writer waits";
-    a_released_writer_lets_all_waiting_readers_in needs [Sharing] breaks "serves one waiter where several can be";
-    a_broken_shared_lock_is_lost_to_all_its_readers needs [Sharing, Inspect] breaks "breaks one share";
-    readers_are_shown_as_readers needs [Sharing, Inspect] breaks "shows every holder as one that is alone";
-    processes_share_a_lock needs [Sharing, Processes] breaks "shares within one process only";
+    readers_share_a_lock needs [Sharing] breaks [SharesWithNobody];
+    a_writer_keeps_readers_out needs [Sharing] breaks [SharesBesideAHolder];
+    readers_keep_a_writer_out needs [Sharing] breaks [HolderBesideShares];
+    the_last_reader_lets_a_writer_in needs [Sharing] breaks [ReleasesAllShares];
+    a_readers_release_is_its_own needs [Sharing] breaks [ReleasesAllShares];
+    a_readers_late_release_harms_nobody needs [Sharing] breaks [LateReleaseFrees];
+    a_readers_lease_ends_by_itself needs [Sharing] breaks [NeverExpires];
+    a_reader_of_a_living_lock_can_expire_alone needs [Sharing] breaks [SharesLiveTogether];
+    readers_renew_for_themselves needs [Sharing] breaks [RenewsAllShares];
+    fences_grow_over_readers_and_writers needs [Sharing] breaks [OneFenceForAllShares];
+    a_waiting_writer_is_not_starved_by_readers needs [Sharing] breaks [ReadersOvertakeWriters];
+    a_released_writer_lets_all_waiting_readers_in needs [Sharing] breaks [SharesWithNobody];
+    a_broken_shared_lock_is_lost_to_all_its_readers needs [Sharing, Inspect] breaks [ForceTakesOneShare];
+    readers_are_shown_as_readers needs [Sharing, Inspect] breaks [HidesSharing];
+    processes_share_a_lock needs [Sharing, Processes] breaks [LocksPerProcess];
 }
 
 fn readers_share_a_lock(ctx: &Ctx) -> Outcome {
@@ -134,6 +134,7 @@ fn readers_renew_for_themselves(ctx: &Ctx) -> Outcome {
     refused(other.renew(), Kind::Lost, "a share that another reader's renewal must not keep")?;
     renewed.renew()?;
     renewed.release()?;
+    lock.try_acquire()?.release()?;
     Ok(())
 }
 
@@ -156,21 +157,24 @@ fn fences_grow_over_readers_and_writers(ctx: &Ctx) -> Outcome {
 
 fn a_waiting_writer_is_not_starved_by_readers(ctx: &Ctx) -> Outcome {
     let lock = ctx.lock();
-    let other = ctx.reopen()?.lock(lock.name().as_str());
+    // Elsewhere, where they do not stand in one line with the writer.
+    let elsewhere = [ctx.reopen()?, ctx.reopen()?];
     let end = Moment::now() + SOON;
     thread::scope(|scope| {
         // Readers that overlap, so that there is never none of them.
-        let readers: Vec<_> = [&lock, &other, &lock, &other]
-            .into_iter()
+        let readers: Vec<_> = elsewhere
+            .iter()
+            .cycle()
+            .take(4)
             .enumerate()
-            .map(|(index, lock)| {
-                let lock = lock.clone().shared();
+            .map(|(index, store)| {
+                let lock = store.lock(lock.name().as_str()).shared();
                 scope.spawn(move || -> Outcome {
-                    thread::sleep(Duration::from_millis(3 * index as u64));
+                    thread::sleep(Duration::from_millis(5 * index as u64));
                     while Moment::now() < end {
                         match lock.acquire_for(Duration::from_millis(500)) {
                             Ok(held) => {
-                                thread::sleep(Duration::from_millis(12));
+                                thread::sleep(Duration::from_millis(20));
                                 held.release()?;
                             }
                             // The writer holds it, and the case is over.

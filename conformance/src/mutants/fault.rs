@@ -207,6 +207,33 @@ faults! {
     /// Gives fences of 64 bits.
     HugeFences,
 
+    // Locks that several hold together.
+
+    /// Lets one reader in at a time.
+    SharesWithNobody,
+    /// Shares a name that somebody has alone.
+    SharesBesideAHolder,
+    /// Grants a name to one alone that others share.
+    HolderBesideShares,
+    /// Lets new readers pass whoever waits to have the name alone.
+    ReadersOvertakeWriters,
+    /// Ends all shares when one is released.
+    ReleasesAllShares,
+    /// Renews all shares when one is renewed.
+    RenewsAllShares,
+    /// Keeps all shares to the end of the longest.
+    SharesLiveTogether,
+    /// Gives all who share a name one fence.
+    OneFenceForAllShares,
+    /// Takes one share away by force, and leaves the others.
+    ForceTakesOneShare,
+    /// Shows whoever shares a name as one that has it alone.
+    HidesSharing,
+    /// Grants one permit less than there are.
+    OnePermitTooFew,
+    /// Grants one permit more than there are.
+    OnePermitTooMany,
+
     // Waiting.
 
     /// Promises to notify, and never does.

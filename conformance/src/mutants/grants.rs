@@ -51,7 +51,8 @@ impl Model {
         record.trace.last = record.holder.take();
         record.trace.thread = this_thread();
         record.trace.reserved = None;
-        record.evicted = None;
+        record.evicted.clear();
+        record.shares.clear();
         record.holder = Some(Holding::new(owner, life.until, self.mark()?, claim.label()));
         inside.save()?;
         self.forget_old_locks(inside);
@@ -125,7 +126,7 @@ impl Model {
         Ok(Attempt::Denied(left.map_or(denied, |left| denied.retry_after(left))))
     }
 
-    fn hold(&self, claim: &Claim, owner: Owner) -> Result<Hold> {
+    pub(super) fn hold(&self, claim: &Claim, owner: Owner) -> Result<Hold> {
         let file = self.has(Fault::HeldByAnOpenFile).then(|| self.open_inherited(claim.key())).transpose()?;
         let leaves = || Leaves::new(self, claim);
         if self.has(Fault::EndsWithTheThread) {

@@ -10,6 +10,10 @@ use super::Fault;
 use super::model::Model;
 use super::record::unanswered;
 
+/// How somebody waits: in whatever mode, and to have the name alone.
+pub(super) const WAITING: &str = "waiting";
+pub(super) const WAITING_ALONE: &str = "alone";
+
 /// The sign of life of one process.
 #[derive(Debug)]
 pub(super) struct Mark {
@@ -53,16 +57,17 @@ impl Model {
         own.as_ref().is_some_and(|own| own.name == mark && own.pid != std::process::id())
     }
 
-    /// Shows other processes that somebody waits for a name, for as long as the file is open.
-    pub(super) fn wait_visibly(&self, path: &Path) -> Option<File> {
-        let file = File::create(path.with_extension("waiting")).ok()?;
-        // Somebody may be looking right now; without it, one merely waits less fairly.
-        file.try_lock_shared().is_ok().then_some(file)
+    /// Shows other processes that somebody waits for a name, in such a way, for as long as the file is
+    /// open.
+    pub(super) fn wait_visibly(&self, path: &Path, way: &str) -> Option<File> {
+        let file = File::create(path.with_extension(way)).ok()?;
+        // Whoever is looking right now is gone in a moment.
+        file.lock_shared().is_ok().then_some(file)
     }
 
-    /// Whether anybody waits for a name.
-    pub(super) fn is_waited_for(&self, path: &Path) -> bool {
-        is_refused(&path.with_extension("waiting"), File::try_lock)
+    /// Whether anybody waits for a name in such a way.
+    pub(super) fn is_waited_for(&self, path: &Path, way: &str) -> bool {
+        is_refused(&path.with_extension(way), File::try_lock)
     }
 
     fn own_mark(&self) -> MutexGuard<'_, Option<Mark>> {

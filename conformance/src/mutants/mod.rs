@@ -56,6 +56,7 @@ mod polled;
 mod queue;
 mod record;
 mod rules;
+mod shares;
 
 use std::fs;
 use std::time::Duration;

@@ -8,14 +8,14 @@ use std::thread;
 use std::time::Duration;
 
 use tenure_core::{
-    AnyBackend, Attempt, Backend, Cause, Claim, Denied, Error, Granted, Moment, Owner, Release, Renewal,
-    Restore, Result, SessionLocks, Settings, Site, Watch, wall_micros,
+    AnyBackend, Attempt, Backend, Cause, Claim, Denied, Error, Granted, Mode, Moment, Owner, Permits,
+    Release, Renewal, Restore, Result, SessionLocks, Settings, SharedLocks, Site, Watch, wall_micros,
 };
 
 use super::Fault;
 use super::grants::Hold;
 use super::lookout::Lookout;
-use super::mark::Mark;
+use super::mark::{Mark, WAITING, WAITING_ALONE};
 use super::odd::Odd;
 use super::record::{Holding, Inside, unanswered};
 use super::rules::Act;
@@ -169,7 +169,13 @@ impl Backend for Model {
             Err(_) if self.has(Fault::DownIsContended) => return Ok(Attempt::Denied(Denied::new())),
             entered => entered?,
         };
+        if claim.mode() != Mode::Exclusive {
+            return self.share(inside, claim);
+        }
         match self.holder(&inside.record).cloned() {
+            None if !self.sharers(&inside.record).is_empty() && !self.has(Fault::HolderBesideShares) => {
+                Ok(Attempt::Denied(self.denial(&inside.record, claim)))
+            }
             None => self.take(inside, claim),
             // The answer to its first attempt got lost.
             Some(holding)
@@ -205,7 +211,9 @@ impl Backend for Model {
             true => return Ok(()),
             false => due.ttl(),
         };
-        holding.set_deadline(self.renewed(before, own, ttl));
+        let until = self.renewed(before, own, ttl);
+        holding.set_deadline(until);
+        self.renew_others(&mut inside.record, until);
         if self.has(Fault::RenewMovesTheFence) {
             inside.record.fence += 1;
         }
@@ -231,6 +239,9 @@ impl Backend for Model {
             entered => entered?,
         };
         let held = self.owned(&mut inside.record, owner, Act::Release).map(drop);
+        if claim.mode() != Mode::Exclusive {
+            return self.release_share(inside, owner, held, end.keep())?.map_err(Error::lost);
+        }
         let mine = inside.record.holder.as_ref().is_some_and(|holding| holding.owner == Some(owner));
         let frees = match self.fault() {
             Some(Fault::ReleasesWithoutOwnerCheck | Fault::ThreadIsTheOwner) => held.is_ok(),
@@ -258,7 +269,10 @@ impl Backend for Model {
         }
         let Ok(mut inside) = self.enter(claim) else { return };
         let has_it = |holding: &Holding| holding.owner == Some(claim.owner());
-        if inside.record.holder.as_ref().is_some_and(has_it) || self.has(Fault::AbandonFreesAnybody) {
+        if let Some(place) = inside.record.place_of(claim.owner()) {
+            inside.record.shares.remove(place);
+            let _ = inside.save();
+        } else if inside.record.holder.as_ref().is_some_and(has_it) || self.has(Fault::AbandonFreesAnybody) {
             inside.record.holder = None;
             // Nobody could be told of a failure; then the end of the lease frees the name.
             let _ = inside.save();
@@ -271,14 +285,16 @@ impl Backend for Model {
             Some(Fault::NeverNotifies) => Ok(Watch::armed(())),
             _ => {
                 let path = self.path(&self.address_of(claim)?);
-                let waiting = self.wait_visibly(&path);
-                Ok(Watch::armed((self.look_out(claim.key(), path), waiting)))
+                let waiting = self.wait_visibly(&path, WAITING);
+                let alone = claim.mode() == Mode::Exclusive;
+                let alone = alone.then(|| self.wait_visibly(&path, WAITING_ALONE));
+                Ok(Watch::armed((self.look_out(claim.key(), path), waiting, alone)))
             }
         }
     }
 
     fn is_awaited(&self, claim: &Claim) -> bool {
-        let awaited = |address: String| self.is_waited_for(&self.path(&address));
+        let awaited = |address: String| self.is_waited_for(&self.path(&address), WAITING);
         self.address_of(claim).is_ok_and(awaited)
     }
 
@@ -312,6 +328,7 @@ impl Restore for Model {
         self.owned(&mut inside.record, claim.owner(), Act::Restore).map_err(Error::lost)?;
         match self.fault() {
             Some(Fault::RestoreGrantsAnew) => self.grant(&mut inside, claim),
+            _ if claim.mode() != Mode::Exclusive => self.adopt_share(&mut inside, claim),
             _ => self.adopt(&mut inside, claim),
         }
     }
@@ -319,9 +336,13 @@ impl Restore for Model {
 
 impl SessionLocks for Model {}
 
+impl SharedLocks for Model {}
+
+impl Permits for Model {}
+
 impl From<Model> for AnyBackend {
     fn from(model: Model) -> Self {
-        Self::erase(model).inspect().restore().sessions().build()
+        Self::erase(model).inspect().restore().sessions().shared().permits().build()
     }
 }
 

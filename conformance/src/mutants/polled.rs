@@ -127,7 +127,7 @@ impl AsyncInspect for Model {
 
 impl From<Model> for aio::AnyBackend {
     fn from(model: Model) -> Self {
-        Self::erase(model).inspect().restore().sessions().build()
+        Self::erase(model).inspect().restore().sessions().shared().permits().build()
     }
 }
 

@@ -9,6 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tenure_core::{Error, Moment, Owner, Result};
 
+use super::shares::Share;
+
 /// What is known of a name.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -16,9 +18,12 @@ pub(super) struct Record {
     pub(super) key: String,
     /// Of the latest grant; stays when that has ended.
     pub(super) fence: u64,
+    /// Who has it alone.
     pub(super) holder: Option<Holding>,
-    /// Whom a force release took the lock from while it may have believed in it.
-    pub(super) evicted: Option<Owner>,
+    /// Who have it together.
+    pub(super) shares: Vec<Share>,
+    /// Whom a force release took the lock from while they may have believed in it.
+    pub(super) evicted: Vec<Owner>,
     /// What only broken stores look at.
     pub(super) trace: Trace,
 }

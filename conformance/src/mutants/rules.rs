@@ -61,7 +61,7 @@ impl Model {
         record.holder.as_ref().filter(|holding| self.stands(holding, &record.key))
     }
 
-    fn stands(&self, holding: &Holding, key: &str) -> bool {
+    pub(super) fn stands(&self, holding: &Holding, key: &str) -> bool {
         let Some(deadline) = holding.deadline() else { return self.lives(&holding.mark) };
         let lasts = self.now() < deadline;
         match self.fault() {
@@ -83,9 +83,18 @@ impl Model {
         act: Act,
     ) -> Result<&'r mut Holding, Cause> {
         let forced = if self.has(Fault::ForceSaysNothing) { Cause::Superseded } else { Cause::Forced };
-        let lost = if record.evicted == Some(owner) { forced } else { Cause::Superseded };
+        let lost = if record.evicted.contains(&owner) { forced } else { Cause::Superseded };
         let stands = self.holder(record).is_some();
         let elsewhere = self.has(Fault::ThreadIsTheOwner) && record.trace.thread != this_thread();
+        let shares = self.sharers(record).iter().any(|share| share.holding.owner == Some(owner));
+        if let Some(place) = record.place_of(owner) {
+            let share = &mut record.shares[place];
+            return match () {
+                () if share.holding.breaking.is_some() => Err(forced),
+                () if !shares => Err(Cause::Expired),
+                () => Ok(&mut share.holding),
+            };
+        }
         let Some(holding) = record.holder.as_mut() else { return Err(lost) };
         if elsewhere || holding.owner != Some(owner) && !self.overlooks(act, Check::Owner) {
             return Err(lost);
