@@ -83,6 +83,8 @@ mod properties {
                 Ok(Store::Files) => prop_assert!(url.starts_with("file:")),
                 #[cfg(feature = "locmem")]
                 Ok(Store::LocMem) => prop_assert_eq!(url, "mem:"),
+                #[cfg(feature = "redis")]
+                Ok(Store::Redis) => prop_assert!(url.starts_with("redis")),
                 Err(error) => {
                     let shown = format!("{error} {error:?}");
                     prop_assert!(error.is_misconfigured() && !shown.contains("hunter2"), "{url}: {shown}");

@@ -199,7 +199,8 @@ impl AsyncInspect for AsyncRedis {
         let key = key_of(&self.0.site, name);
         let (reply, _) = self.call(&self.0.dialect.force(&Keys::new(&key), breaking, reason), false).await?;
         let seen = script::holders(name, &reply)?.pop();
-        if seen.is_some() {
+        if let Some(seen) = &seen {
+            self.0.site.force_released(seen, breaking, reason);
             self.0.site.notify(&key);
         }
         Ok(seen)

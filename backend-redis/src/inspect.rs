@@ -34,7 +34,8 @@ impl Inspect for Redis {
         let key = key_of(self.site(), name);
         let (reply, _) = self.call(&self.dialect().force(&Keys::new(&key), breaking, reason), None)?;
         let seen = script::holders(name, &reply)?.pop();
-        if seen.is_some() {
+        if let Some(seen) = &seen {
+            self.site().force_released(seen, breaking, reason);
             self.site().notify(&key);
         }
         Ok(seen)
