@@ -77,7 +77,8 @@ fn settings_that_cannot_work_are_refused() {
 #[test]
 fn secrets_in_a_url_are_never_shown() {
     let place = Place::new();
-    for url in ["redis://me:s3cret@127.0.0.1:1/0", "s3cret", "/s3cret", "mem:s3cret", "file://s3cret/x", "x:s3cret"]
+    for url in
+        ["redis://me:s3cret@127.0.0.1:1/0", "s3cret", "/s3cret", "mem:s3cret", "file://s3cret/x", "x:s3cret"]
     {
         for words in
             [&["--store", url, "status"][..], &["exec", "--store", url, "job"], &["--store", url, "--help"]]
