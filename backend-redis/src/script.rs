@@ -8,6 +8,7 @@ use tenure_core::{
     Attempt, Breaking, Cause, Claim, Denied, Error, Fence, Granted, Holder, Lease, Mode, Name, Owner, Result,
 };
 
+use crate::acks::Acks;
 use crate::keys::{Keys, Sibling};
 use crate::resp::{Commands, Packed, Reply};
 
@@ -55,16 +56,16 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn by_digest(&self) -> Packed {
+    /// As a request.
+    pub(crate) fn packed(&self, by: By) -> Packed {
         let mut packed = Packed::default();
-        self.write(By::Digest, &mut packed);
-        packed
+        self.write(by, &mut packed);
+        packed.about(self.key())
     }
 
-    pub(crate) fn by_text(&self) -> Packed {
-        let mut packed = Packed::default();
-        self.write(By::Text, &mut packed);
-        packed
+    /// The key whose server it is for.
+    pub(crate) fn key(&self) -> &[u8] {
+        self.keys.first().map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn write(&self, by: By, commands: &mut impl Commands) {
@@ -107,6 +108,8 @@ pub(crate) struct Dialect {
     pub(crate) patience: Duration,
     /// How long the loser of a broken lock can learn of it.
     pub(crate) note_life: Duration,
+    /// What replicas must know before a grant or a renewal counts.
+    pub(crate) acks: Option<Acks>,
 }
 
 impl Dialect {
@@ -266,6 +269,10 @@ pub(crate) fn unanswered(error: &Error) -> Error {
     Error::unavailable("the renewal went unanswered").with_source(error.to_string())
 }
 
+pub(crate) fn no_answer() -> Error {
+    Error::unavailable("the server gave no answer")
+}
+
 /// An error of the server, or an answer that no script of ours gives.
 pub(crate) fn odd(reply: &Reply) -> Error {
     match reply {
@@ -296,6 +303,15 @@ fn refusal(message: &str) -> Error {
             return Error::misconfigured(
                 "the user may not do what locks need: EVAL, EVALSHA, CLIENT, SUBSCRIBE, and all commands on keys \
                  with the prefix and with a leading ~; see ACL SETUSER",
+            )
+            .with_source(message);
+        }
+        Some("TRYAGAIN") => "the keys of the lock are being moved to another node of the cluster; try again",
+        Some("MOVED" | "ASK") => "the server is part of a cluster; write redis+cluster:// into the URL",
+        Some("UNHEARD") => {
+            // It is carried out all the same.
+            return Error::unavailable(
+                "too few replicas have heard of it; see whether they run and keep up, or demand fewer",
             )
             .with_source(message);
         }
