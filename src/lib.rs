@@ -39,6 +39,8 @@ pub use tenure_core::*;
 /// | `redis://[[user]:password@]host[:port][/database]` | a Redis or Valkey server (feature `redis`) |
 /// | `rediss://..` | the same through TLS |
 /// | `redis+unix:///path` | the same through a socket of this host |
+/// | `redis+cluster://[[user]:password@]host[:port][,host[:port]..]` | a cluster, of which one node that lives is enough; `rediss+cluster:` through TLS |
+/// | `redis+sentinel://[[user]:password@]host[:port][,host[:port]..]/master[/database]` | the master that sentinels name; `rediss+sentinel:` through TLS |
 ///
 /// A `%` in a path stands before two hexadecimal digits, as in any URL: `%20` is a space.
 ///

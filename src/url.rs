@@ -31,7 +31,11 @@ pub(crate) fn parse(url: &str) -> Result<Store> {
         #[cfg(feature = "locmem")]
         ("mem", "") => Ok(Store::LocMem),
         #[cfg(feature = "redis")]
-        ("redis" | "rediss" | "redis+unix", _) => Ok(Store::Redis),
+        (
+            "redis" | "rediss" | "redis+unix" | "redis+cluster" | "rediss+cluster" | "redis+sentinel"
+            | "rediss+sentinel",
+            _,
+        ) => Ok(Store::Redis),
         ("mem", _) => Err(Error::misconfigured("\"mem:\" is the whole URL of a store in memory")),
         _ => Err(Error::misconfigured(format!(
             "this build knows no store {:?}; it knows {}",
@@ -59,6 +63,14 @@ const SCHEMES: &[&str] = &[
     "rediss:",
     #[cfg(feature = "redis")]
     "redis+unix:",
+    #[cfg(feature = "redis")]
+    "redis+cluster:",
+    #[cfg(feature = "redis")]
+    "rediss+cluster:",
+    #[cfg(feature = "redis")]
+    "redis+sentinel:",
+    #[cfg(feature = "redis")]
+    "rediss+sentinel:",
 ];
 
 #[cfg(test)]
@@ -70,7 +82,7 @@ mod properties {
         prop_oneof![
             "\\PC{0,20}",
             "[a-z+.:/@ -]{0,5}(//)[a-z]{0,3}:?hunter2[a-z:]{0,3}@\\PC{0,9}",
-            "(rediss?|postgres|memcache|mem|sqlite|MEM)(:|://|//)([a-z]{0,2}:)?hunter2@[a-z]{0,5}(:[0-9]{1,4})?",
+            "(rediss?(\\+cluster|\\+sentinel)?|postgres|memcache|mem|sqlite|MEM)(:|://|//)([a-z]{0,2}:)?hunter2@[a-z]{0,5}(:[0-9]{1,4})?",
             "(file|mem):\\PC{0,9}",
         ]
     }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use redis::aio::{AsyncPushSender, MultiplexedConnection, SendError};
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, PushInfo, PushKind, RedisError, Value};
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, PushInfo, PushKind, RedisError, Value};
 use tenure_core::aio::{self, AsyncBackend, AsyncInspect, AsyncRestore, Task};
 use tenure_core::{
     Advice, Attempt, Breaking, Cause, Claim, Error, Granted, Holder, Name, Permits, Release, Renewal,
@@ -17,11 +17,16 @@ use tenure_core::{
 };
 use tokio::runtime::Handle;
 
+use crate::acks;
+use crate::cluster::ASKING;
 use crate::diagnose;
 use crate::inspect::{Scan, key_of};
-use crate::keys::{Keys, Sibling};
+use crate::keys::Keys;
+use crate::net::{Manner, Net, Servers};
+use crate::pool::doubtful;
 use crate::resp::{Commands, Reply};
 use crate::script::{self, By, Call, Dialect, How};
+use crate::sentinel::aio::Source;
 use crate::waited::Waited;
 use crate::wire::reply;
 
@@ -35,7 +40,7 @@ pub struct AsyncRedis(Arc<Inner>);
 
 struct Inner {
     site: Site,
-    link: Link,
+    net: Net,
     dialect: Dialect,
     waited: Arc<Waited>,
 }
@@ -55,7 +60,7 @@ impl AsyncRedis {
     }
 
     pub(crate) async fn open(
-        client: Client,
+        servers: Servers,
         label: &str,
         settings: Settings,
         limits: Limits,
@@ -66,10 +71,8 @@ impl AsyncRedis {
         })?;
         let site = Site::new(label, settings);
         let waited = Waited::new(site.clone());
-        let link =
-            Link { client, runtime, limits, waited: waited.clone(), open: tokio::sync::Mutex::new(None) };
-        let tracks = link.connection().await?.tracks;
-        Ok(Self(Arc::new(Inner { site, link, dialect: dialect(tracks), waited })))
+        let (net, tracks) = Net::open(servers, runtime, limits, waited.clone()).await?;
+        Ok(Self(Arc::new(Inner { site, net, dialect: dialect(tracks), waited })))
     }
 
     fn keys<'c>(&self, claim: &'c Claim) -> Result<Resolved<'c, Keys>> {
@@ -78,13 +81,20 @@ impl AsyncRedis {
 
     /// Calls a script, by its text if the server does not know it yet.
     async fn call(&self, call: &Call, track: bool) -> Result<(Reply, bool)> {
-        let (mut replies, resent) = self.0.link.exchange(&[call], By::Digest, track).await?;
-        let reply = replies.pop().ok_or_else(|| Error::unavailable("the server gave no answer"))?;
+        self.ask(call, Manner { track, ..Manner::plain() }).await
+    }
+
+    /// Calls a script whose answer counts only if enough replicas have heard of it.
+    async fn call_heard(&self, call: &Call, track: bool) -> Result<(Reply, bool)> {
+        self.ask(call, Manner { track, acks: self.0.dialect.acks, ..Manner::plain() }).await
+    }
+
+    async fn ask(&self, call: &Call, manner: Manner) -> Result<(Reply, bool)> {
+        let (reply, resent) = self.0.net.exchange(call, manner).await?;
         if !reply.is_no_script() {
             return Ok((reply, resent));
         }
-        let (mut replies, again) = self.0.link.exchange(&[call], By::Text, track).await?;
-        let reply = replies.pop().ok_or_else(|| Error::unavailable("the server gave no answer"))?;
+        let (reply, again) = self.0.net.exchange(call, Manner { by: By::Text, ..manner }).await?;
         Ok((reply, resent || again))
     }
 }
@@ -106,13 +116,20 @@ impl AsyncBackend for AsyncRedis {
         let keys = self.keys(claim)?;
         let waits = self.0.waited.is_awaited(&keys);
         let how = if waits { How::Wait } else { How::Try };
-        let (reply, _) = self.call(&self.0.dialect.acquire(claim, &keys, how)?, waits).await?;
+        let (reply, _) = self.call_heard(&self.0.dialect.acquire(claim, &keys, how)?, waits).await?;
+        if acks::is_unheard(&reply) {
+            return match self.call(&self.0.dialect.release(claim, &keys, None), false).await {
+                Ok(_) => script::attempt(claim, &reply).map_err(Error::settled),
+                Err(error) => Err(doubtful(error, true)),
+            };
+        }
         script::attempt(claim, &reply)
     }
 
     async fn renew(&self, due: Renewal<'_, ()>) -> Result<()> {
         let keys = self.keys(due.claim())?;
-        let (reply, _) = self.call(&self.0.dialect.renew(due.claim(), &keys, due.ttl()), false).await?;
+        let call = self.0.dialect.renew(due.claim(), &keys, due.ttl());
+        let (reply, _) = self.call_heard(&call, false).await?;
         script::verdict(&reply, false)
     }
 
@@ -122,15 +139,18 @@ impl AsyncBackend for AsyncRedis {
             .map(|due| self.0.dialect.renew(due.claim(), &Keys::new(due.claim().key()), due.ttl()))
             .collect();
         let calls: Vec<&Call> = calls.iter().collect();
-        let mut answers = self.0.link.exchange(&calls, By::Digest, false).await;
-        if answers.as_ref().is_ok_and(|(replies, _)| replies.iter().any(Reply::is_no_script)) {
-            // All of them once more: a renewal that is carried out twice does no harm.
-            answers = self.0.link.exchange(&calls, By::Text, false).await;
+        let manner = Manner { acks: self.0.dialect.acks, ..Manner::plain() };
+        let mut answers = self.0.net.exchange_each(&calls, manner).await;
+        let unknown = |answer: &Result<Reply>| answer.as_ref().is_ok_and(Reply::is_no_script);
+        let again: Vec<usize> = (0..answers.len()).filter(|place| unknown(&answers[*place])).collect();
+        if !again.is_empty() {
+            let calls: Vec<&Call> = again.iter().map(|place| calls[*place]).collect();
+            let told = self.0.net.exchange_each(&calls, Manner { by: By::Text, ..manner }).await;
+            for (place, answer) in again.into_iter().zip(told) {
+                answers[place] = answer;
+            }
         }
-        match answers {
-            Ok((replies, _)) => replies.iter().map(|reply| script::verdict(reply, false)).collect(),
-            Err(error) => due.iter().map(|_| Err(script::unanswered(&error))).collect(),
-        }
+        answers.into_iter().map(|answer| script::verdict(&answer?, false)).collect()
     }
 
     async fn release(&self, end: Release<'_, ()>) -> Result<()> {
@@ -141,7 +161,7 @@ impl AsyncBackend for AsyncRedis {
     }
 
     fn spawn(&self, task: Task) {
-        drop(self.0.link.runtime.spawn(task));
+        drop(self.0.net.runtime.spawn(task));
     }
 
     async fn abandon(&self, claim: &Claim) {
@@ -157,22 +177,26 @@ impl AsyncBackend for AsyncRedis {
 
     async fn is_awaited(&self, claim: &Claim) -> bool {
         let Ok(keys) = self.keys(claim) else { return false };
-        let answer = self.0.link.ask(&[b"EXISTS".to_vec(), keys.sibling(Sibling::Writer)]).await;
+        let answer = self.call(&self.0.dialect.awaited(&keys), false).await;
         // Without an answer, one merely waits less fairly.
-        matches!(answer, Ok(Reply::Int(1)))
+        answer.is_ok_and(|(reply, _)| reply.int() == Some(1))
     }
 
     async fn diagnose(&self) -> Vec<Advice> {
         let question: Vec<Vec<u8>> = diagnose::QUESTION.iter().map(|word| word.to_vec()).collect();
-        let reply = self.0.link.ask(&question).await.unwrap_or(Reply::Nil);
-        diagnose::advice(&reply, self.0.site.settings())
+        let mut advice = Vec::new();
+        for server in self.0.net.parts().await.unwrap_or_default() {
+            let reply = server.ask(&question).await.unwrap_or(Reply::Nil);
+            advice.push(diagnose::advice(&reply, self.0.site.settings()));
+        }
+        diagnose::once(advice.into_iter())
     }
 }
 
 impl AsyncRestore for AsyncRedis {
     async fn restore(&self, claim: &Claim) -> Result<Granted<()>> {
         let keys = self.keys(claim)?;
-        let (reply, _) = self.call(&self.0.dialect.acquire(claim, &keys, How::Restore)?, false).await?;
+        let (reply, _) = self.call_heard(&self.0.dialect.acquire(claim, &keys, How::Restore)?, false).await?;
         match script::attempt(claim, &reply)? {
             Attempt::Granted(granted) => Ok(granted),
             Attempt::Denied(_) => Err(Error::lost(Cause::Superseded)),
@@ -189,9 +213,12 @@ impl AsyncInspect for AsyncRedis {
 
     async fn list(&self, prefix: &str) -> Result<Vec<Holder>> {
         let mut scan = Scan::new(&self.0.site, prefix);
-        while let Some(step) = scan.step() {
-            let reply = self.0.link.ask(&step).await?;
-            scan.found(&reply)?;
+        for server in self.0.net.parts().await? {
+            scan.begin();
+            while let Some(step) = scan.step() {
+                let reply = server.ask(&step).await?;
+                scan.found(&reply)?;
+            }
         }
         let mut holders = Vec::new();
         for name in scan.names() {
@@ -238,8 +265,8 @@ pub(crate) struct Limits {
 }
 
 /// The connection, made when it is needed and thrown away when it fails.
-struct Link {
-    client: Client,
+pub(crate) struct Link {
+    source: Source,
     runtime: Handle,
     limits: Limits,
     waited: Arc<Waited>,
@@ -255,24 +282,45 @@ struct Open {
 }
 
 impl Link {
+    pub(crate) fn new(source: Source, runtime: Handle, limits: Limits, waited: Arc<Waited>) -> Self {
+        Self { source, runtime, limits, waited, open: tokio::sync::Mutex::new(None) }
+    }
+
+    /// Whether the server tells of changed keys.
+    pub(crate) async fn tracks(&self) -> Result<bool> {
+        Ok(self.connection().await?.tracks)
+    }
+
     /// Sends calls in one go, and waits for their answers. Tells whether they were sent twice, because
     /// the connection turned out to be dead.
-    async fn exchange(&self, calls: &[&Call], by: By, track: bool) -> Result<(Vec<Reply>, bool)> {
-        let mut pipeline = Pipeline::with_capacity(calls.len() + 1);
+    pub(crate) async fn exchange(&self, calls: &[&Call], manner: Manner) -> Result<(Vec<Reply>, bool)> {
+        let mut pipeline = Pipeline::with_capacity(calls.len() + 3);
         let mut resent = false;
         loop {
-            let open = self.connection().await?;
+            let open = self.connection().await.map_err(|error| doubtful(error, resent))?;
             pipeline.clear();
-            let skip = usize::from(track && open.tracks);
-            if skip == 1 {
+            if manner.track && open.tracks {
                 pipeline.push(&[b"CLIENT", b"CACHING", b"YES"]);
             }
-            calls.iter().for_each(|call| call.write(by, &mut pipeline));
-            let count = calls.len() + skip;
+            if manner.asking {
+                pipeline.push(ASKING);
+            }
+            let skip = pipeline.len();
+            calls.iter().for_each(|call| call.write(manner.by, &mut pipeline));
+            if let Some(acks) = manner.acks {
+                acks.write(&mut pipeline);
+            }
+            let count = pipeline.len();
             let mut connection = open.connection.clone();
             let sent = self.within(connection.send_packed_commands(&pipeline, 0, count)).await;
             match sent {
-                Ok(values) => return Ok((values.into_iter().skip(skip).map(reply).collect(), resent)),
+                Ok(values) => {
+                    let replies: Vec<Reply> = values.into_iter().skip(skip).map(reply).collect();
+                    if self.source.is_over(&replies) {
+                        self.discard(open.number).await;
+                    }
+                    return Ok((acks::judged(replies, manner.acks), resent));
+                }
                 Err(error) if error.code().is_some() => {
                     return Ok((vec![refusal(&error); calls.len()], resent));
                 }
@@ -294,7 +342,7 @@ impl Link {
     }
 
     /// Sends one plain command.
-    async fn ask(&self, arguments: &[Vec<u8>]) -> Result<Reply> {
+    pub(crate) async fn ask(&self, arguments: &[Vec<u8>]) -> Result<Reply> {
         let mut command = Cmd::new();
         for argument in arguments {
             command.arg(&argument[..]);
@@ -322,7 +370,8 @@ impl Link {
             .set_connection_timeout(Some(self.limits.connect))
             .set_response_timeout(Some(self.limits.io))
             .set_push_sender(Pushes(self.waited.clone()));
-        let connect = self.client.get_multiplexed_async_connection_with_config(&config);
+        let (client, master) = self.within(self.source.client(self.limits)).await?;
+        let connect = client.get_multiplexed_async_connection_with_config(&config);
         let mut connection = self.within(connect).await.map_err(|source| {
             Error::unavailable(
                 "no connection to the server; see whether it runs, and whether the URL names it",
@@ -330,6 +379,10 @@ impl Link {
             .with_source(source)
             .settled()
         })?;
+        if let Some(address) = master {
+            let role = self.within(connection.send_packed_command(&redis::cmd("ROLE"))).await;
+            self.source.greeted(&address, &role.map_or(Reply::Nil, reply))?;
+        }
         let mut tracking = Cmd::new();
         tracking.arg("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN").arg("NOLOOP");
         let tracks = self.within(connection.send_packed_command(&tracking)).await;

@@ -9,14 +9,15 @@ use tenure_core::{
     Restore, Result, Settings, SharedLocks, Site, Watch,
 };
 
+use crate::acks::{self, Acks};
 use crate::config::Builder;
 use crate::diagnose;
-use crate::keys::{Keys, Sibling};
-use crate::listener::Listener;
-use crate::pool::{Answers, Tracker, Transport};
+use crate::keys::Keys;
+use crate::listeners::Listeners;
+use crate::pool::{Answers, Tracker, Transport, doubtful};
 use crate::resp::{Packed, Reply};
-use crate::script::{self, Call, Dialect, How};
-use crate::wire::Timed;
+use crate::script::{self, By, Call, Dialect, How};
+use crate::wire::Place;
 
 /// Locks in a Redis or Valkey server.
 ///
@@ -29,14 +30,14 @@ struct Inner {
     site: Site,
     transport: Box<dyn Transport>,
     dialect: Dialect,
-    listening: Option<Timed>,
+    listening: Option<Arc<dyn Place>>,
     listener: Mutex<Option<Arc<Local>>>,
 }
 
-/// The listener of one process; a forked child starts its own.
+/// The listeners of one process; a forked child starts its own.
 struct Local {
     pid: u32,
-    listener: Listener,
+    listener: Listeners,
 }
 
 /// How long a waiter waits for the connection that listens.
@@ -44,7 +45,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Redis {
     /// Opens the store that a URL names: `redis://[[user]:password@]host[:port][/database]`,
-    /// `rediss://` for TLS, `redis+unix:///path`.
+    /// `rediss://` for TLS, `redis+unix:///path`,
+    /// `redis+cluster://[[user]:password@]host[:port][,host[:port]..]`,
+    /// `redis+sentinel://[[user]:password@]host[:port][,host[:port]..]/master[/database]`.
     ///
     /// # Errors
     ///
@@ -63,7 +66,7 @@ impl Redis {
         label: &str,
         settings: Settings,
         transport: Box<dyn Transport>,
-        listening: Option<Timed>,
+        listening: Option<Arc<dyn Place>>,
         dialect: Dialect,
     ) -> Self {
         let site = Site::new(label, settings);
@@ -80,11 +83,25 @@ impl Redis {
 
     /// Calls a script, by its text if the server does not know it yet.
     pub(crate) fn call(&self, call: &Call, track: Option<Tracker>) -> Result<(Reply, bool)> {
-        let (reply, resent) = one(self.0.transport.exchange(&call.by_digest(), track)?)?;
+        self.ask(call, track, None)
+    }
+
+    /// Calls a script whose answer counts only if enough replicas have heard of it.
+    fn call_heard(&self, call: &Call, track: Option<Tracker>) -> Result<(Reply, bool)> {
+        self.ask(call, track, self.0.dialect.acks)
+    }
+
+    fn ask(&self, call: &Call, track: Option<Tracker>, acks: Option<Acks>) -> Result<(Reply, bool)> {
+        let ask = |by| {
+            let packed = call.packed(by).and_ask(acks);
+            let Answers { replies, resent } = self.0.transport.exchange(&packed, track)?;
+            Ok((acks::only(replies, acks)?, resent))
+        };
+        let (reply, resent) = ask(By::Digest)?;
         if !reply.is_no_script() {
             return Ok((reply, resent));
         }
-        let (reply, again) = one(self.0.transport.exchange(&call.by_text(), track)?)?;
+        let (reply, again) = ask(By::Text)?;
         Ok((reply, resent || again))
     }
 
@@ -103,21 +120,14 @@ impl Redis {
         if let Some(local) = slot.as_ref().filter(|local| local.pid == pid) {
             return Ok(local.clone());
         }
-        let Some(timed) = &self.0.listening else {
+        let Some(place) = &self.0.listening else {
             return Err(Error::unavailable("there is no connection to listen on").settled());
         };
-        let listener = Listener::start(timed.clone(), self.0.dialect.channel.clone(), self.0.site.clone())?;
+        let listener = Listeners::new(place.clone(), self.0.dialect.channel.clone(), self.0.site.clone());
         let local = Arc::new(Local { pid, listener });
         *slot = Some(local.clone());
         Ok(local)
     }
-}
-
-/// The one answer to one command.
-fn one(answers: Answers) -> Result<(Reply, bool)> {
-    let Answers { replies, resent } = answers;
-    let reply = replies.into_iter().next_back();
-    reply.map(|reply| (reply, resent)).ok_or_else(|| Error::unavailable("the server gave no answer"))
 }
 
 /// Whether the server tells of changed keys.
@@ -152,13 +162,20 @@ impl Backend for Redis {
         let awaited = listener.is_some_and(|listener| listener.is_awaited(&keys));
         let track = listener.and_then(|listener| listener.tracker(&keys));
         let how = if awaited { How::Wait } else { How::Try };
-        let (reply, _) = self.call(&self.0.dialect.acquire(claim, &keys, how)?, track)?;
+        let (reply, _) = self.call_heard(&self.0.dialect.acquire(claim, &keys, how)?, track)?;
+        if acks::is_unheard(&reply) {
+            let released = self.call(&self.0.dialect.release(claim, &keys, None), None);
+            return match released {
+                Ok(_) => script::attempt(claim, &reply).map_err(Error::settled),
+                Err(error) => Err(doubtful(error, true)),
+            };
+        }
         script::attempt(claim, &reply)
     }
 
     fn renew(&self, due: Renewal<'_, ()>) -> Result<()> {
         let keys = self.keys(due.claim())?;
-        let (reply, _) = self.call(&self.0.dialect.renew(due.claim(), &keys, due.ttl()), None)?;
+        let (reply, _) = self.call_heard(&self.0.dialect.renew(due.claim(), &keys, due.ttl()), None)?;
         script::verdict(&reply, false)
     }
 
@@ -170,22 +187,20 @@ impl Backend for Redis {
             Ok(calls) => calls,
             Err(_) => return due.iter().map(|due| self.renew(*due)).collect(),
         };
-        let together = |calls: &mut dyn Iterator<Item = Packed>| {
-            let all = calls.fold(Packed::default(), |all, call| all.followed_by(&call));
-            self.0.transport.exchange(&all, None)
+        let together = |calls: &[&Call], by: By| {
+            let all: Vec<Packed> = calls.iter().map(|call| call.packed(by)).collect();
+            self.0.transport.exchange_each(&all, self.0.dialect.acks)
         };
-        let mut replies = match together(&mut calls.iter().map(Call::by_digest)) {
-            Ok(answers) => answers.replies,
-            Err(error) => return due.iter().map(|_| Err(script::unanswered(&error))).collect(),
-        };
-        if replies.iter().any(Reply::is_no_script) {
-            // All of them once more: a renewal that is carried out twice does no harm.
-            replies = match together(&mut calls.iter().map(Call::by_text)) {
-                Ok(answers) => answers.replies,
-                Err(error) => return due.iter().map(|_| Err(script::unanswered(&error))).collect(),
-            };
+        let mut answers = together(&calls.iter().collect::<Vec<_>>(), By::Digest);
+        let unknown = |answer: &Result<Reply>| answer.as_ref().is_ok_and(Reply::is_no_script);
+        let again: Vec<usize> = (0..answers.len()).filter(|place| unknown(&answers[*place])).collect();
+        if !again.is_empty() {
+            let calls: Vec<&Call> = again.iter().map(|place| &calls[*place]).collect();
+            for (place, answer) in again.into_iter().zip(together(&calls, By::Text)) {
+                answers[place] = answer;
+            }
         }
-        replies.iter().map(|reply| script::verdict(reply, false)).collect()
+        answers.into_iter().map(|answer| script::verdict(&answer?, false)).collect()
     }
 
     fn release(&self, end: Release<'_, ()>) -> Result<()> {
@@ -208,23 +223,28 @@ impl Backend for Redis {
 
     fn is_awaited(&self, claim: &Claim) -> bool {
         let Ok(keys) = self.keys(claim) else { return false };
-        let ask = Packed::command(&[b"EXISTS", &keys.sibling(Sibling::Writer)]);
-        let answers = self.0.transport.exchange(&ask, None);
+        let answer = self.call(&self.0.dialect.awaited(&keys), None);
         // Without an answer, one merely waits less fairly.
-        answers.is_ok_and(|answers| matches!(answers.replies[..], [Reply::Int(1)]))
+        answer.is_ok_and(|(reply, _)| reply.int() == Some(1))
     }
 
     fn diagnose(&self) -> Vec<Advice> {
-        let answers = self.0.transport.exchange(&Packed::command(diagnose::QUESTION), None);
-        let reply = answers.ok().and_then(|answers| answers.replies.into_iter().next());
-        diagnose::advice(&reply.unwrap_or(Reply::Nil), self.0.site.settings())
+        let ask = |server: &dyn Transport| {
+            let answers = server.exchange(&Packed::command(diagnose::QUESTION), None);
+            let reply = answers.ok().and_then(|answers| answers.replies.into_iter().next());
+            diagnose::advice(&reply.unwrap_or(Reply::Nil), self.0.site.settings())
+        };
+        match self.0.transport.parts() {
+            Ok(parts) if !parts.is_empty() => diagnose::once(parts.iter().map(|part| ask(&**part))),
+            _ => ask(&*self.0.transport),
+        }
     }
 }
 
 impl Restore for Redis {
     fn restore(&self, claim: &Claim) -> Result<Granted<()>> {
         let (reply, _) =
-            self.call(&self.0.dialect.acquire(claim, &*self.keys(claim)?, How::Restore)?, None)?;
+            self.call_heard(&self.0.dialect.acquire(claim, &*self.keys(claim)?, How::Restore)?, None)?;
         match script::attempt(claim, &reply)? {
             Attempt::Granted(granted) => Ok(granted),
             Attempt::Denied(_) => Err(Error::lost(Cause::Superseded)),

@@ -1,14 +1,17 @@
 //! Opening a store: where the server is, and how long it may take.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use tenure_core::{Error, Result, Settings};
 
+use crate::acks::Acks;
 use crate::backend::Redis;
 use crate::keys::MARK;
 use crate::pool::Pool;
 use crate::script::Dialect;
+use crate::several::Several;
 use crate::wire::Timed;
 
 /// How a store is to be opened; made by [`Redis::builder`].
@@ -20,6 +23,7 @@ pub struct Builder {
     io_timeout: Duration,
     pool_size: u32,
     wake: Wake,
+    acks: Option<Acks>,
 }
 
 /// How waiters hear that a lock may be free.
@@ -43,6 +47,7 @@ impl Builder {
             io_timeout: Duration::from_secs(2),
             pool_size: 16,
             wake: Wake::Auto,
+            acks: None,
         }
     }
 
@@ -78,6 +83,24 @@ impl Builder {
         Self { wake, ..self }
     }
 
+    /// Demands that this many replicas, 1 to 1000, acknowledge each grant and each renewal within
+    /// this time, 1 ms to half of [`io_timeout`](Self::io_timeout). None need to by default.
+    ///
+    /// It is asked for in the same round trip (`WAIT`). If too few do, a grant is given back, and
+    /// either way the answer is `Unavailable`: a lock that is held stays
+    /// [`Unknown`](tenure_core::Status::Unknown) until a renewal is acknowledged or its lease ends.
+    ///
+    /// This narrows the window in which a fail-over forgets a lock, and does not close it: the
+    /// replica that is made master may be another than those that acknowledged. It should go with
+    /// `min-replicas-to-write` at the server, and be a majority of the replicas.
+    ///
+    /// Waiting holds up whatever else was sent on the same connection, so a missing replica makes
+    /// an asynchronous store, which has one connection to each server, slow for all of its tasks.
+    #[must_use]
+    pub fn replicas(self, count: u32, within: Duration) -> Self {
+        Self { acks: Some(Acks { replicas: count, within }), ..self }
+    }
+
     /// Opens the store, and asks the server what it can do.
     ///
     /// # Errors
@@ -85,6 +108,10 @@ impl Builder {
     /// `Misconfigured` for a URL or a setting that cannot work, or a user that may not do what locks
     /// need. `Unavailable` if the server does not answer.
     pub fn connect(self) -> Result<Redis> {
+        if let Some(several) = Several::parse(&self.url)? {
+            let label = several.label.clone();
+            return several.open(self).map_err(|error| error.at(&label));
+        }
         let info = self.info()?;
         let label = label(&info);
         self.open(info, &label).map_err(|error| error.at(&label))
@@ -103,13 +130,19 @@ impl Builder {
     pub async fn connect_async(self) -> Result<crate::AsyncRedis> {
         use redis::ProtocolVersion;
 
+        if let Some(several) = Several::parse(&self.url)? {
+            let label = several.label.clone();
+            return several.open_async(self).await.map_err(|error| error.at(&label));
+        }
         let info = self.info()?;
         let label = label(&info);
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = self.client(info.set_redis_settings(settings)).map_err(|error| error.at(&label))?;
         let limits = crate::aio::Limits { connect: self.connect_timeout, io: self.io_timeout };
         let settings = self.settings.clone();
-        let opened = crate::AsyncRedis::open(client, &label, settings, limits, |tracks| self.dialect(tracks));
+        let servers = crate::net::Servers::One(client.into());
+        let opened =
+            crate::AsyncRedis::open(servers, &label, settings, limits, |tracks| self.dialect(tracks));
         opened.await.map_err(|error| error.at(&label))
     }
 
@@ -118,10 +151,10 @@ impl Builder {
         let timed = Timed { client, connect_timeout: self.connect_timeout, io_timeout: self.io_timeout };
         let transport = Pool::new(timed.clone(), self.pool_size, self.connect_timeout);
         let dialect = self.dialect(crate::backend::can_track(&transport)?);
-        Ok(Redis::new(label, self.settings, Box::new(transport), Some(timed), dialect))
+        Ok(Redis::new(label, self.settings, Box::new(transport), Some(Arc::new(timed)), dialect))
     }
 
-    fn client(&self, info: ConnectionInfo) -> Result<Client> {
+    pub(crate) fn client(&self, info: ConnectionInfo) -> Result<Client> {
         within("connect_timeout", self.connect_timeout)?;
         within("io_timeout", self.io_timeout)?;
         if !(1..=10_000).contains(&self.pool_size) {
@@ -129,6 +162,17 @@ impl Builder {
                 "pool_size is {}; it must be 1 to 10000",
                 self.pool_size
             )));
+        }
+        if let Some(Acks { replicas, within }) = self.acks {
+            if !(1..=1000).contains(&replicas) {
+                return Err(Error::misconfigured(format!("replicas is {replicas}; it must be 1 to 1000")));
+            }
+            if within < Duration::from_millis(1) || within > self.io_timeout / 2 {
+                return Err(Error::misconfigured(format!(
+                    "replicas get {within:?}; it must be 1 ms to half of io_timeout, which is {:?}",
+                    self.io_timeout
+                )));
+            }
         }
         if self.settings.prefix().starts_with(MARK) {
             return Err(Error::misconfigured(format!(
@@ -139,10 +183,22 @@ impl Builder {
             .map_err(|source| Error::misconfigured("the URL cannot be used").with_source(source))
     }
 
+    pub(crate) fn limits(&self) -> (Duration, Duration) {
+        (self.connect_timeout, self.io_timeout)
+    }
+
+    pub(crate) fn connections(&self) -> u32 {
+        self.pool_size
+    }
+
+    pub(crate) fn defaults(&self) -> Settings {
+        self.settings.clone()
+    }
+
     fn info(&self) -> Result<ConnectionInfo> {
         // A URL may hold a password, and so may the crate's own words about it.
         let bad = "this is no URL of a Redis server; write redis://[[user]:password@]host[:port][/database], \
-                   rediss:// for TLS, or redis+unix:///path";
+                   rediss:// for TLS, redis+unix:///path, redis+cluster:// or redis+sentinel://";
         let info = (&*self.url).into_connection_info().map_err(|_| Error::misconfigured(bad))?;
         if info.addr().is_supported() {
             return Ok(info);
@@ -150,7 +206,7 @@ impl Builder {
         Err(Error::misconfigured("this build has no TLS; add the feature `tls` of tenure-redis"))
     }
 
-    fn dialect(&self, tracks: bool) -> Dialect {
+    pub(crate) fn dialect(&self, tracks: bool) -> Dialect {
         let tracks = tracks && self.wake == Wake::Auto;
         let channel =
             if tracks { Vec::new() } else { format!("{MARK}n:{}", self.settings.prefix()).into_bytes() };
@@ -160,6 +216,7 @@ impl Builder {
             channel,
             patience: self.settings.recheck() * 2,
             note_life: max_ttl * 2,
+            acks: self.acks,
         }
     }
 }

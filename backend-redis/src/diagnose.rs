@@ -52,6 +52,17 @@ pub(crate) fn advice(reply: &Reply, settings: &Settings) -> Vec<Advice> {
     advice
 }
 
+/// What is risky about several servers, each thing once.
+pub(crate) fn once(all: impl Iterator<Item = Vec<Advice>>) -> Vec<Advice> {
+    let mut advice = Vec::new();
+    for each in all.flatten() {
+        if !advice.contains(&each) {
+            advice.push(each);
+        }
+    }
+    advice
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,10 +16,15 @@ impl Inspect for Redis {
 
     fn list(&self, prefix: &str) -> Result<Vec<Holder>> {
         let mut scan = Scan::new(self.site(), prefix);
-        while let Some(step) = scan.step() {
-            let step: Vec<&[u8]> = step.iter().map(Vec::as_slice).collect();
-            let answers = self.transport().exchange(&Packed::command(&step), None)?;
-            scan.found(answers.replies.first().unwrap_or(&Reply::Nil))?;
+        let parts = self.transport().parts()?;
+        let alone = parts.is_empty().then_some(self.transport());
+        for server in alone.into_iter().chain(parts.iter().map(|part| &**part)) {
+            scan.begin();
+            while let Some(step) = scan.step() {
+                let step: Vec<&[u8]> = step.iter().map(Vec::as_slice).collect();
+                let answers = server.exchange(&Packed::command(&step), None)?;
+                scan.found(answers.replies.first().unwrap_or(&Reply::Nil))?;
+            }
         }
         let mut holders = Vec::new();
         for name in scan.names() {
@@ -62,7 +67,12 @@ impl Scan {
     pub(crate) fn new(site: &Site, prefix: &str) -> Self {
         let own = site.settings().prefix();
         let pattern = [escaped(own), escaped(prefix), "*".into()].concat();
-        Self { own: own.into(), pattern, cursor: Some(b"0".to_vec()), names: Vec::new() }
+        Self { own: own.into(), pattern, cursor: None, names: Vec::new() }
+    }
+
+    /// Begins with a server.
+    pub(crate) fn begin(&mut self) {
+        self.cursor = Some(b"0".to_vec());
     }
 
     /// The next command; `None` when all was seen.

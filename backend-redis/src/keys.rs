@@ -86,7 +86,7 @@ pub(crate) fn slot(key: &[u8]) -> u16 {
     crc16(tag(key).unwrap_or(key)) % SLOTS
 }
 
-const SLOTS: u16 = 16384;
+pub(crate) const SLOTS: u16 = 16384;
 
 /// What stands between the first `{` and the first `}` after it, unless that is nothing.
 fn tag(key: &[u8]) -> Option<&[u8]> {

@@ -53,17 +53,25 @@
 
 #![forbid(unsafe_code)]
 
+mod acks;
 #[cfg(feature = "async")]
 mod aio;
 mod backend;
+mod cluster;
 mod config;
 mod diagnose;
+mod dial;
 mod inspect;
 mod keys;
 mod listener;
+mod listeners;
+#[cfg(feature = "async")]
+mod net;
 mod pool;
 mod resp;
 mod script;
+mod sentinel;
+mod several;
 mod waited;
 mod wire;
 

@@ -1,5 +1,5 @@
 //! Hearing that locks may be free: one connection and one thread for all waiters of a store in this
-//! process.
+//! process, or one for each node of a cluster.
 //!
 //! A server that can track keys (Redis 6 and later) is asked with each attempt of a waiter to tell of
 //! changes of the keys that the attempt read. It tells this connection, whoever changes a key and
@@ -12,12 +12,10 @@ use std::thread;
 use std::time::Duration;
 
 use redis::{Connection, FromRedisValue, Msg, RedisError, RedisResult, Value};
-use tenure_core::{Error, Moment, Result, Site};
+use tenure_core::{Error, Moment, Result};
 
-use crate::keys::Keys;
-use crate::pool::Tracker;
-use crate::waited::{Registration, Waited};
-use crate::wire::Timed;
+use crate::waited::Waited;
+use crate::wire::Place;
 
 /// The channel through which a server tells of tracked keys to a client that is not on RESP3.
 const INVALIDATED: &str = "__redis__:invalidate";
@@ -32,7 +30,6 @@ const SILENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Listener(Arc<Shared>);
 
 struct Shared {
-    waited: Arc<Waited>,
     /// How often it tried to connect.
     tries: Mutex<u64>,
     changed: Condvar,
@@ -46,15 +43,15 @@ impl Listener {
     /// # Errors
     ///
     /// `Unavailable` if there is no thread to be had.
-    pub(crate) fn start(timed: Timed, channel: Vec<u8>, site: Site) -> Result<Self> {
-        let waited = Waited::new(site);
-        let shared = Arc::new(Shared {
-            waited: waited.clone(),
-            tries: Mutex::default(),
-            changed: Condvar::new(),
-            client: AtomicI64::new(0),
-        });
-        let listening = Listening { timed, channel, waited, shared: Arc::downgrade(&shared) };
+    pub(crate) fn start(
+        place: Arc<dyn Place>,
+        server: u64,
+        channel: Vec<u8>,
+        waited: Arc<Waited>,
+    ) -> Result<Self> {
+        let shared =
+            Arc::new(Shared { tries: Mutex::default(), changed: Condvar::new(), client: AtomicI64::new(0) });
+        let listening = Listening { place, server, channel, waited, shared: Arc::downgrade(&shared) };
         thread::Builder::new()
             .name("tenure-redis-watch".into())
             .spawn(move || listening.run())
@@ -62,12 +59,12 @@ impl Listener {
         Ok(Self(shared))
     }
 
-    /// Promises to notify of a lock, once it is listening.
+    /// Waits until it is listening.
     ///
     /// # Errors
     ///
     /// `Unavailable` if it could not connect.
-    pub(crate) fn register(&self, key: &str, keys: &Keys, patience: Duration) -> Result<Registration> {
+    pub(crate) fn listening(&self, patience: Duration) -> Result<()> {
         let until = Moment::now() + patience;
         let mut tries = self.0.tries();
         let before = *tries;
@@ -78,19 +75,12 @@ impl Listener {
             }
             tries = self.0.changed.wait_timeout(tries, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        drop(tries);
-        Ok(self.0.waited.clone().register(key, keys))
+        Ok(())
     }
 
-    /// Whom the server is to tell of a key's change, if anybody here waits for that lock.
-    pub(crate) fn tracker(&self, keys: &Keys) -> Option<Tracker> {
-        let client = self.0.client.load(Ordering::SeqCst);
-        (client != 0 && self.is_awaited(keys)).then_some(Tracker(client))
-    }
-
-    /// Whether anybody in this process waits for a lock.
-    pub(crate) fn is_awaited(&self, keys: &Keys) -> bool {
-        self.0.waited.is_awaited(keys)
+    /// Whom the server is to tell of changes, if it is listening.
+    pub(crate) fn client(&self) -> Option<i64> {
+        Some(self.0.client.load(Ordering::SeqCst)).filter(|client| *client != 0)
     }
 }
 
@@ -117,7 +107,8 @@ impl Shared {
 
 /// The thread.
 struct Listening {
-    timed: Timed,
+    place: Arc<dyn Place>,
+    server: u64,
     channel: Vec<u8>,
     waited: Arc<Waited>,
     shared: Weak<Shared>,
@@ -153,7 +144,8 @@ impl Listening {
 
     /// Listens until the connection fails or nobody is left to listen for.
     fn listen(&self) -> RedisResult<()> {
-        let mut connection = self.timed.connection()?;
+        let epoch = self.place.epoch();
+        let mut connection = self.place.connection(self.server)?;
         let client = id(&mut connection)?;
         let mut messages = connection.as_pubsub();
         messages.subscribe(INVALIDATED)?;
@@ -167,7 +159,7 @@ impl Listening {
         // What happened before the connection was there was heard by nobody.
         self.waited.all_changed();
         let mut heard = Moment::now();
-        while self.shared.strong_count() > 0 {
+        while self.shared.strong_count() > 0 && self.place.epoch() == epoch {
             match messages.get_message() {
                 Ok(message) => {
                     heard = Moment::now();

@@ -6,7 +6,9 @@ use std::time::Duration;
 use r2d2::ManageConnection;
 use tenure_core::{Error, Moment, Result};
 
+use crate::acks::{self, Acks};
 use crate::resp::{Commands, Packed, Reply};
+use crate::script;
 
 /// Something that takes commands and gives as many answers.
 pub(crate) trait Wire: Send + 'static {
@@ -14,6 +16,11 @@ pub(crate) trait Wire: Send + 'static {
     ///
     /// The connection is of no use afterwards: an answer may still come on it.
     fn exchange(&mut self, packed: &Packed) -> std::result::Result<Vec<Reply>, Broken>;
+
+    /// Whether it still leads to the server that requests are for.
+    fn serves(&self) -> bool {
+        true
+    }
 }
 
 /// A connection failed.
@@ -36,11 +43,39 @@ pub(crate) trait Transport: Send + Sync {
     /// Sends commands in one go, and waits for their answers. `track` is the client that the server is
     /// to tell when a key changes that the last command read.
     fn exchange(&self, packed: &Packed, track: Option<Tracker>) -> Result<Answers>;
+
+    /// Sends requests of one answer each in as few goes as there are servers. Answers in the same order.
+    fn exchange_each(&self, all: &[Packed], acks: Option<Acks>) -> Vec<Result<Reply>> {
+        let question = acks.map(Acks::command);
+        let together = all.iter().chain(&question).fold(Packed::default(), Packed::followed_by);
+        match self.exchange(&together, None) {
+            Ok(answers) => acks::judged(answers.replies, acks).into_iter().map(Ok).collect(),
+            Err(error) => all.iter().map(|_| Err(script::unanswered(&error))).collect(),
+        }
+    }
+
+    /// The servers that hold a part of the keys each; none if this is the only one.
+    fn parts(&self) -> Result<Vec<Arc<dyn Transport>>> {
+        Ok(Vec::new())
+    }
 }
 
-/// The connection that hears of changed keys, by the id that the server gave it.
+/// An error of a request that may have been carried out before.
+pub(crate) fn doubtful(error: Error, resent: bool) -> Error {
+    if !resent || !error.is_settled() {
+        return error;
+    }
+    Error::unavailable("the server closed the connection before it answered").with_source(error)
+}
+
+/// The connection that hears of changed keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tracker(pub(crate) i64);
+pub(crate) struct Tracker {
+    /// The number of the server that it is connected to.
+    pub(crate) server: u64,
+    /// The id that the server gave it.
+    pub(crate) client: i64,
+}
 
 /// A connection of a pool. One that failed is never used again: the answer to what was asked on it may
 /// still be under way, and would be taken for that of the next one.
@@ -107,7 +142,7 @@ impl<C: Connect> ManageConnection for Guarded<C> {
     }
 
     fn has_broken(&self, connection: &mut Self::Connection) -> bool {
-        connection.failed
+        connection.failed || !connection.wire.serves()
     }
 }
 
@@ -160,8 +195,11 @@ impl<C: Connect> Pool<C> {
     }
 
     fn get(&self) -> Result<r2d2::PooledConnection<Guarded<C>>> {
-        if let Some(idle) = self.pool.try_get() {
-            return Ok(idle);
+        while let Some(mut idle) = self.pool.try_get() {
+            if idle.wire.serves() {
+                return Ok(idle);
+            }
+            idle.failed = true;
         }
         let began = Moment::now();
         // A server that refuses is an error at once; the pool itself would go on trying.
@@ -189,7 +227,7 @@ impl<C: Connect> Transport for Pool<C> {
         let (began, mut resent) = (Moment::now(), false);
         // After a restart of the server every connection from before is dead; each is found out once.
         loop {
-            let mut connection = self.get()?;
+            let mut connection = self.get().map_err(|error| doubtful(error, resent))?;
             let old = connection.made < began;
             match connection.exchange(packed, track) {
                 Ok(replies) => return Ok(Answers { replies, resent }),
@@ -239,7 +277,7 @@ impl<W: Wire> Pooled<W> {
     fn tracking(&mut self, tracker: Tracker) -> Packed {
         let mut before = Packed::default();
         if self.tracker.replace(tracker) != Some(tracker) {
-            let id = tracker.0.to_string();
+            let id = tracker.client.to_string();
             before.push(&[b"CLIENT", b"TRACKING", b"ON", b"REDIRECT", id.as_bytes(), b"OPTIN", b"NOLOOP"]);
         }
         before.push(&[b"CLIENT", b"CACHING", b"YES"]);

@@ -52,6 +52,7 @@ pub(crate) trait Commands {
 pub(crate) struct Packed {
     bytes: Vec<u8>,
     commands: usize,
+    key: Option<Box<[u8]>>,
 }
 
 impl Packed {
@@ -69,7 +70,13 @@ impl Packed {
     pub(crate) fn followed_by(mut self, other: &Self) -> Self {
         self.bytes.extend_from_slice(&other.bytes);
         self.commands += other.commands;
+        self.key = self.key.or_else(|| other.key.clone());
         self
+    }
+
+    /// For the server that holds this key.
+    pub(crate) fn about(self, key: &[u8]) -> Self {
+        Self { key: Some(key.into()), ..self }
     }
 
     fn header(&mut self, mark: u8, number: usize) {
@@ -80,6 +87,11 @@ impl Packed {
 
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The key whose server it is for, if it is not for any.
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        self.key.as_deref()
     }
 
     /// How many answers there will be.

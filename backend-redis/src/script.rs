@@ -8,6 +8,7 @@ use tenure_core::{
     Attempt, Breaking, Cause, Claim, Denied, Error, Fence, Granted, Holder, Lease, Mode, Name, Owner, Result,
 };
 
+use crate::acks::Acks;
 use crate::keys::{Keys, Sibling};
 use crate::resp::{Commands, Packed, Reply};
 
@@ -31,6 +32,7 @@ scripts! {
     RENEW_SHARE "lua/renew_share.lua";
     RELEASE_SHARE "lua/release_share.lua";
     INSPECT "lua/inspect.lua";
+    AWAITED "lua/awaited.lua";
 }
 
 impl Script {
@@ -55,16 +57,16 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn by_digest(&self) -> Packed {
+    /// As a request.
+    pub(crate) fn packed(&self, by: By) -> Packed {
         let mut packed = Packed::default();
-        self.write(By::Digest, &mut packed);
-        packed
+        self.write(by, &mut packed);
+        packed.about(self.key())
     }
 
-    pub(crate) fn by_text(&self) -> Packed {
-        let mut packed = Packed::default();
-        self.write(By::Text, &mut packed);
-        packed
+    /// The key whose server it is for.
+    pub(crate) fn key(&self) -> &[u8] {
+        self.keys.first().map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn write(&self, by: By, commands: &mut impl Commands) {
@@ -107,6 +109,8 @@ pub(crate) struct Dialect {
     pub(crate) patience: Duration,
     /// How long the loser of a broken lock can learn of it.
     pub(crate) note_life: Duration,
+    /// What replicas must know before a grant or a renewal counts.
+    pub(crate) acks: Option<Acks>,
 }
 
 impl Dialect {
@@ -169,6 +173,11 @@ impl Dialect {
                 Call { script: &RELEASE_SHARE, keys: vec![own, broken, sharers], arguments }
             }
         }
+    }
+
+    /// Whether anybody waits to have a lock alone.
+    pub(crate) fn awaited(&self, keys: &Keys) -> Call {
+        Call { script: &AWAITED, keys: vec![keys.sibling(Sibling::Writer)], arguments: Vec::new() }
     }
 
     pub(crate) fn look(&self, keys: &Keys) -> Call {
@@ -267,6 +276,10 @@ pub(crate) fn unanswered(error: &Error) -> Error {
     Error::unavailable("the renewal went unanswered").with_source(error.to_string())
 }
 
+pub(crate) fn no_answer() -> Error {
+    Error::unavailable("the server gave no answer")
+}
+
 /// An error of the server, or an answer that no script of ours gives.
 pub(crate) fn odd(reply: &Reply) -> Error {
     match reply {
@@ -297,6 +310,15 @@ fn refusal(message: &str) -> Error {
             return Error::misconfigured(
                 "the user may not do what locks need: EVAL, EVALSHA, CLIENT, SUBSCRIBE, and all commands on keys \
                  with the prefix and with a leading ~; see ACL SETUSER",
+            )
+            .with_source(message);
+        }
+        Some("TRYAGAIN") => "the keys of the lock are being moved to another node of the cluster; try again",
+        Some("MOVED" | "ASK") => "the server is part of a cluster; write redis+cluster:// into the URL",
+        Some("UNHEARD") => {
+            // It is carried out all the same.
+            return Error::unavailable(
+                "too few replicas have heard of it; see whether they run and keep up, or demand fewer",
             )
             .with_source(message);
         }

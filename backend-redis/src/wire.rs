@@ -26,6 +26,35 @@ impl Timed {
     }
 }
 
+/// Where connections that listen are made.
+pub(crate) trait Place: Send + Sync {
+    /// A connection to the server of this number.
+    fn connection(&self, server: u64) -> Result<Connection, RedisError>;
+
+    /// The number of the server that has a key; zero if there is one server.
+    fn server(&self, key: &[u8]) -> tenure_core::Result<u64> {
+        let _ = key;
+        Ok(0)
+    }
+
+    /// Whether a server has keys still.
+    fn serves(&self, server: u64) -> bool {
+        let _ = server;
+        true
+    }
+
+    /// Grows when the server is another, so that connections from before hear nothing any more.
+    fn epoch(&self) -> u64 {
+        0
+    }
+}
+
+impl Place for Timed {
+    fn connection(&self, _: u64) -> Result<Connection, RedisError> {
+        self.connection()
+    }
+}
+
 impl Connect for Timed {
     type Wire = Connection;
 

@@ -3,10 +3,14 @@
 
 #![forbid(unsafe_code)]
 
+mod cluster;
 mod process;
 mod redis;
+mod sentinel;
 mod trials;
 
+pub use cluster::{Cluster, cluster};
 pub use process::Process;
 pub use redis::{Redis, redis};
+pub use sentinel::{Sentinels, sentinels};
 pub use trials::{Outcome, Stop, Test, run};

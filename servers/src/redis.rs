@@ -114,7 +114,7 @@ fn start(dir: &TempDir, port: u16, options: &[String]) -> Result<Process, Absent
     Ok(process)
 }
 
-fn ask(port: u16, line: &str) -> std::io::Result<String> {
+pub(crate) fn ask(port: u16, line: &str) -> std::io::Result<String> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(500))?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;

@@ -1,0 +1,69 @@
+//! The listeners of a process: one, or one at each node of a cluster where a lock lies that somebody
+//! waits for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tenure_core::{Result, Site};
+
+use crate::keys::Keys;
+use crate::listener::Listener;
+use crate::pool::Tracker;
+use crate::waited::{Registration, Waited};
+use crate::wire::Place;
+
+/// All listeners of a store in one process.
+pub(crate) struct Listeners {
+    place: Arc<dyn Place>,
+    channel: Vec<u8>,
+    waited: Arc<Waited>,
+    /// By the number of the server.
+    all: Mutex<HashMap<u64, Arc<Listener>>>,
+}
+
+impl Listeners {
+    pub(crate) fn new(place: Arc<dyn Place>, channel: Vec<u8>, site: Site) -> Self {
+        Self { place, channel, waited: Waited::new(site), all: Mutex::default() }
+    }
+
+    /// Promises to notify of a lock, once somebody listens where it lies.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if nobody could connect.
+    pub(crate) fn register(&self, key: &str, keys: &Keys, patience: Duration) -> Result<Registration> {
+        let (_, listener) = self.listener(keys)?;
+        listener.listening(patience)?;
+        Ok(self.waited.clone().register(key, keys))
+    }
+
+    /// Whom the server is to tell of a key's change, if anybody here waits for that lock.
+    pub(crate) fn tracker(&self, keys: &Keys) -> Option<Tracker> {
+        if !self.is_awaited(keys) {
+            return None;
+        }
+        // Another node may serve the lock by now; as soon as somebody listens there all ask again.
+        let (server, listener) = self.listener(keys).ok()?;
+        listener.client().map(|client| Tracker { server, client })
+    }
+
+    /// Whether anybody in this process waits for a lock.
+    pub(crate) fn is_awaited(&self, keys: &Keys) -> bool {
+        self.waited.is_awaited(keys)
+    }
+
+    fn listener(&self, keys: &Keys) -> Result<(u64, Arc<Listener>)> {
+        let server = self.place.server(keys.own())?;
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listener) = all.get(&server) {
+            return Ok((server, listener.clone()));
+        }
+        // Nobody waits at nodes that serve nothing any more.
+        all.retain(|server, _| self.place.serves(*server));
+        let place = self.place.clone();
+        let listener = Arc::new(Listener::start(place, server, self.channel.clone(), self.waited.clone())?);
+        all.insert(server, listener.clone());
+        Ok((server, listener))
+    }
+}
