@@ -265,7 +265,7 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         until: Option<Moment>,
         place: &'static Location<'static>,
     ) -> Result<Lock<B, Held<R>>> {
-        let claim = self.claim(Owner::random(), place)?;
+        let claim = self.claim(Owner::random(), place)?.waiting();
         Acquiring::begin(self.site(), &claim).run(|| self.wait_with(claim, until))
     }
 

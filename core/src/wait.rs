@@ -106,7 +106,8 @@ impl<'c> Wait<'c> {
                     Promotion::Behind { lease, rest } => self.stand_behind(now, lease, rest),
                 }
             }
-            if news.notified || news.released {
+            // A store that has the claim in its queue hands it what was released.
+            if news.notified || (news.released && !self.last_denied.queued) {
                 match std::mem::take(&mut self.steps_back) {
                     true => self.step_back(now, news.notified),
                     false => self.policy.notified(now),
@@ -133,6 +134,7 @@ impl<'c> Wait<'c> {
     }
 
     fn turned_away(&mut self, now: Moment, denied: Denied) {
+        self.leftover |= denied.queued;
         self.last_denied = denied;
         self.last_error = None;
         if self.waiter.is_none() {
@@ -187,10 +189,19 @@ impl<'c> Wait<'c> {
             standing._promise = Some(watch);
             return;
         }
-        let before = self.site.in_line(self.claim.key(), |line| line.keep_watch(watch)).flatten();
-        drop(before);
-        // The lock may have become free between the denial and now.
-        self.policy.notified(now);
+        let delivers = watch.is_queued() && self.last_denied.queued;
+        let Self { site, claim, policy, last_denied, .. } = self;
+        let kept = site.in_line(claim.key(), |line| {
+            if delivers {
+                policy.denied(now, last_denied.retry_after, Some(&watch), Jitter::random());
+            }
+            line.keep_watch(watch)
+        });
+        drop(kept);
+        if !delivers {
+            // The lock may have become free between the denial and now.
+            policy.notified(now);
+        }
     }
 
     /// Ends the wait with the lock: the next in line waits for its release.
@@ -377,6 +388,25 @@ mod tests {
         drop(next);
         assert_eq!(site.waiting("lock:x"), 0);
         assert!(!site.has_line("lock:x"));
+    }
+
+    #[test]
+    fn who_has_a_place_in_the_queue_of_a_store_asks_again_only_when_told_to_and_leaves_it() {
+        let site = Site::new("test:", Settings::default());
+        let (claim, waker) = (claim(&site).waiting(), Waker::from(Arc::new(Task::default())));
+        let mut wait = Wait::new(&site, &claim, NOW, None);
+        wait.denied(NOW, Denied::new().retry_after(Duration::from_secs(30)).queued());
+        assert!(matches!(wait.turn(&waker, NOW), Turn::Watch));
+        let recheck = Duration::from_secs(5);
+        wait.watching(NOW, Ok(Watch::queued(()).recheck_within(recheck)));
+        let sleeps = |wait: &mut Wait<'_>| matches!(wait.turn(&waker, NOW), Turn::Sleep(until) if until == NOW + recheck);
+        assert!(sleeps(&mut wait), "it asked although the store would deliver");
+        site.released("lock:x");
+        assert!(sleeps(&mut wait), "it asked for what the store hands on");
+        site.recheck(claim.owner());
+        assert!(matches!(wait.turn(&waker, NOW), Turn::Ask), "it did not ask although it was told to");
+        let (given, leftover) = wait.give_up();
+        assert!(given.is_none() && leftover, "its place in the queue stays taken");
     }
 
     /// Two waits of one process: one that wins as often as a process may in a row, and the one behind it.
