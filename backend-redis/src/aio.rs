@@ -8,18 +8,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use redis::aio::{AsyncPushSender, MultiplexedConnection, SendError};
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, PushInfo, PushKind, RedisError, Value};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, Value};
 use tenure_core::aio::{self, AsyncBackend, AsyncInspect, AsyncRestore, Task};
 use tenure_core::{
     Advice, Attempt, Breaking, Cause, Claim, Error, Granted, Holder, Name, Permits, Release, Renewal,
-    Resolved, Result, Settings, SharedLocks, Site, Watch,
+    Resolved, Result, SharedLocks, Site, Watch,
 };
 use tokio::runtime::Handle;
 
 use crate::diagnose;
+use crate::ears::Ears;
 use crate::inspect::{Scan, key_of};
 use crate::keys::Keys;
+use crate::places::Places;
 use crate::resp::{Commands, Reply};
 use crate::script::{self, By, Call, Dialect, How};
 use crate::waited::Waited;
@@ -38,6 +40,7 @@ struct Inner {
     link: Link,
     dialect: Dialect,
     waited: Arc<Waited>,
+    places: Option<Arc<Places>>,
 }
 
 impl AsyncRedis {
@@ -56,20 +59,29 @@ impl AsyncRedis {
 
     pub(crate) async fn open(
         client: Client,
-        label: &str,
-        settings: Settings,
+        site: Site,
         limits: Limits,
         dialect: impl FnOnce(bool) -> Dialect,
     ) -> Result<Self> {
         let runtime = Handle::try_current().map_err(|_| {
             Error::misconfigured("an asynchronous Redis store is connected from within a tokio runtime")
         })?;
-        let site = Site::new(label, settings);
         let waited = Waited::new(site.clone());
-        let link =
-            Link { client, runtime, limits, waited: waited.clone(), open: tokio::sync::Mutex::new(None) };
-        let tracks = link.connection().await?.tracks;
-        Ok(Self(Arc::new(Inner { site, link, dialect: dialect(tracks), waited })))
+        let ears = Arc::new(Ears::new(waited.clone(), client.clone(), runtime.clone()));
+        let link = Link { client, runtime, limits, ears, open: tokio::sync::Mutex::new(None) };
+        let dialect = dialect(link.connection().await?.tracks);
+        let places = dialect.queue.clone().map(|queue| Places::new(site.clone(), queue));
+        link.ears.set(&dialect.channel, places.clone());
+        Ok(Self(Arc::new(Inner { site, link, dialect, waited, places })))
+    }
+
+    /// Asks for a lock, and for a place in its queue if it is not free.
+    async fn stand_in_queue(&self, claim: &Claim, keys: &Keys, places: &Places) -> Result<Attempt<()>> {
+        let asking = places.asks(claim);
+        let call = self.0.dialect.acquire(claim, keys, How::Wait)?;
+        let reply = self.call(&call, false).await.map(|(reply, _)| reply);
+        asking.answered(reply.as_ref().ok());
+        script::attempt(claim, &reply?)
     }
 
     fn keys<'c>(&self, claim: &'c Claim) -> Result<Resolved<'c, Keys>> {
@@ -104,6 +116,9 @@ impl AsyncBackend for AsyncRedis {
 
     async fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
         let keys = self.keys(claim)?;
+        if let Some(places) = self.0.places.as_ref().filter(|_| claim.waits()) {
+            return self.stand_in_queue(claim, &keys, places).await;
+        }
         let waits = self.0.waited.is_awaited(&keys);
         let how = if waits { How::Wait } else { How::Try };
         let (reply, _) = self.call(&self.0.dialect.acquire(claim, &keys, how)?, waits).await?;
@@ -146,13 +161,23 @@ impl AsyncBackend for AsyncRedis {
 
     async fn abandon(&self, claim: &Claim) {
         if let Ok(keys) = self.keys(claim) {
-            let _ = self.call(&self.0.dialect.release(claim, &keys, None), false).await;
+            let release = Arc::new(self.0.dialect.release(claim, &keys, None));
+            if let Some(places) = &self.0.places {
+                places.gives_up(claim, release.clone());
+            }
+            let _ = self.call(&release, false).await;
         }
     }
 
     async fn watch(&self, claim: &Claim) -> Result<Watch> {
         let keys = self.keys(claim)?;
-        Ok(Watch::armed(self.0.waited.clone().register(claim.key(), &keys)))
+        if let Some(channel) = self.0.link.ears.channel() {
+            self.0.link.listen(channel).await?;
+        }
+        Ok(match &self.0.places {
+            None => Watch::armed(self.0.waited.clone().register(claim.key(), &keys)),
+            Some(places) => Watch::queued(places.clone().promise(claim)).recheck_within(places.recheck()),
+        })
     }
 
     async fn diagnose(&self) -> Vec<Advice> {
@@ -235,7 +260,7 @@ struct Link {
     client: Client,
     runtime: Handle,
     limits: Limits,
-    waited: Arc<Waited>,
+    ears: Arc<Ears>,
     open: tokio::sync::Mutex<Option<Open>>,
 }
 
@@ -245,6 +270,8 @@ struct Open {
     number: u64,
     /// Whether the server tells of changed keys.
     tracks: bool,
+    /// Whether it is subscribed to the channel of the ears.
+    hears: bool,
 }
 
 impl Link {
@@ -314,7 +341,7 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.limits.connect))
             .set_response_timeout(Some(self.limits.io))
-            .set_push_sender(Pushes(self.waited.clone()));
+            .set_push_sender(self.ears.clone().pushes());
         let connect = self.client.get_multiplexed_async_connection_with_config(&config);
         let mut connection = self.within(connect).await.map_err(|source| {
             Error::unavailable(
@@ -327,12 +354,38 @@ impl Link {
         tracking.arg("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN").arg("NOLOOP");
         let tracks = self.within(connection.send_packed_command(&tracking)).await;
         let tracks = tracks.is_ok_and(|value| !matches!(value, Value::ServerError(_)));
-        let fresh = Open { connection, number, tracks };
+        let hears = match self.ears.wanted() {
+            Some(channel) => self.within(connection.subscribe(channel)).await.is_ok(),
+            None => false,
+        };
+        let fresh = Open { connection, number, tracks, hears };
         *open = Some(fresh.clone());
         drop(open);
         // What happened before the connection was there was heard by nobody.
-        self.waited.all_changed();
+        self.ears.waited.all_changed();
         Ok(fresh)
+    }
+
+    /// Listens to a channel, on this connection and on those that come after it.
+    async fn listen(&self, channel: &[u8]) -> Result<()> {
+        self.ears.want();
+        let mut heard = self.connection().await?;
+        if heard.hears {
+            return Ok(());
+        }
+        if let Err(source) = self.within(heard.connection.subscribe(channel)).await {
+            if source.code().is_none() {
+                self.discard(heard.number).await;
+            }
+            return Err(Error::unavailable("no connection to listen on").with_source(source).settled());
+        }
+        let mut open = self.open.lock().await;
+        if let Some(open) = open.as_mut().filter(|open| open.number == heard.number) {
+            open.hears = true;
+        }
+        drop(open);
+        self.ears.waited.all_changed();
+        Ok(())
     }
 
     async fn discard(&self, number: u64) {
@@ -374,22 +427,5 @@ impl Commands for Pipeline {
             command.arg(*argument);
         }
         self.add_command(command);
-    }
-}
-
-/// Hears what the server tells unasked.
-struct Pushes(Arc<Waited>);
-
-impl AsyncPushSender for Pushes {
-    fn send(&self, info: PushInfo) -> std::result::Result<(), SendError> {
-        match (info.kind, info.data.into_iter().next().map(reply)) {
-            (PushKind::Invalidate, Some(Reply::List(keys))) => {
-                keys.iter().filter_map(Reply::text).for_each(|key| self.0.changed(key));
-            }
-            // All keys are gone, or the connection is.
-            (PushKind::Invalidate | PushKind::Disconnection, _) => self.0.all_changed(),
-            _ => {}
-        }
-        Ok(())
     }
 }

@@ -12,10 +12,12 @@ use tenure_core::{
 use crate::config::Builder;
 use crate::diagnose;
 use crate::keys::Keys;
-use crate::listener::Listener;
+use crate::listener::{Ears, Listener};
+use crate::places::Places;
 use crate::pool::{Answers, Tracker, Transport};
 use crate::resp::{Packed, Reply};
 use crate::script::{self, Call, Dialect, How};
+use crate::waited::Waited;
 use crate::wire::Timed;
 
 /// Locks in a Redis or Valkey server.
@@ -29,6 +31,7 @@ struct Inner {
     site: Site,
     transport: Box<dyn Transport>,
     dialect: Dialect,
+    places: Option<Arc<Places>>,
     listening: Option<Timed>,
     listener: Mutex<Option<Arc<Local>>>,
 }
@@ -66,8 +69,12 @@ impl Redis {
         listening: Option<Timed>,
         dialect: Dialect,
     ) -> Self {
-        let site = Site::new(label, settings);
-        Self(Arc::new(Inner { site, transport, dialect, listening, listener: Mutex::default() }))
+        let site = match dialect.queue {
+            Some(_) => Site::queued(label, settings),
+            None => Site::new(label, settings),
+        };
+        let places = dialect.queue.clone().map(|queue| Places::new(site.clone(), queue));
+        Self(Arc::new(Inner { site, transport, dialect, places, listening, listener: Mutex::default() }))
     }
 
     pub(crate) fn dialect(&self) -> &Dialect {
@@ -92,6 +99,14 @@ impl Redis {
         claim.resolved(|| Ok(Arc::new(Keys::new(claim.key()))))
     }
 
+    /// Asks for a lock, and for a place in its queue if it is not free.
+    fn stand_in_queue(&self, claim: &Claim, keys: &Keys, places: &Places) -> Result<Attempt<()>> {
+        let asking = places.asks(claim);
+        let reply = self.call(&self.0.dialect.acquire(claim, keys, How::Wait)?, None).map(|(reply, _)| reply);
+        asking.answered(reply.as_ref().ok());
+        script::attempt(claim, &reply?)
+    }
+
     fn listener(&self) -> Option<Arc<Local>> {
         let local = self.0.listener.lock().unwrap_or_else(PoisonError::into_inner);
         local.clone().filter(|local| local.pid == std::process::id())
@@ -106,7 +121,12 @@ impl Redis {
         let Some(timed) = &self.0.listening else {
             return Err(Error::unavailable("there is no connection to listen on").settled());
         };
-        let listener = Listener::start(timed.clone(), self.0.dialect.channel.clone(), self.0.site.clone())?;
+        let ears = Ears {
+            waited: Waited::new(self.0.site.clone()),
+            channel: self.0.dialect.channel.clone(),
+            places: self.0.places.clone(),
+        };
+        let listener = Listener::start(timed.clone(), ears)?;
         let local = Arc::new(Local { pid, listener });
         *slot = Some(local.clone());
         Ok(local)
@@ -147,6 +167,9 @@ impl Backend for Redis {
 
     fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
         let keys = self.keys(claim)?;
+        if let Some(places) = self.0.places.as_ref().filter(|_| claim.waits()) {
+            return self.stand_in_queue(claim, &keys, places);
+        }
         let local = self.listener();
         let listener = local.as_ref().map(|local| &local.listener);
         let awaited = listener.is_some_and(|listener| listener.is_awaited(&keys));
@@ -196,14 +219,24 @@ impl Backend for Redis {
 
     fn abandon(&self, claim: &Claim) {
         if let Ok(keys) = self.keys(claim) {
-            let _ = self.call(&self.0.dialect.release(claim, &keys, None), None);
+            let release = Arc::new(self.0.dialect.release(claim, &keys, None));
+            if let Some(places) = &self.0.places {
+                places.gives_up(claim, release.clone());
+            }
+            let _ = self.call(&release, None);
         }
     }
 
     fn watch(&self, claim: &Claim) -> Result<Watch> {
         let keys = self.keys(claim)?;
         let local = self.start_listener()?;
-        local.listener.register(claim.key(), &keys, PATIENCE).map(Watch::armed)
+        match &self.0.places {
+            None => local.listener.register(claim.key(), &keys, PATIENCE).map(Watch::armed),
+            Some(places) => {
+                local.listener.wait_until_it_listens(PATIENCE)?;
+                Ok(Watch::queued(places.clone().promise(claim)).recheck_within(places.recheck()))
+            }
+        }
     }
 
     fn diagnose(&self) -> Vec<Advice> {

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+#[cfg(feature = "async")]
+use tenure_core::Site;
 use tenure_core::{Error, Result, Settings};
 
 use crate::backend::Redis;
+use crate::fair::Queue;
 use crate::keys::MARK;
 use crate::pool::Pool;
 use crate::script::Dialect;
@@ -20,6 +23,7 @@ pub struct Builder {
     io_timeout: Duration,
     pool_size: u32,
     wake: Wake,
+    fair: bool,
 }
 
 /// How waiters hear that a lock may be free.
@@ -43,6 +47,7 @@ impl Builder {
             io_timeout: Duration::from_secs(2),
             pool_size: 16,
             wake: Wake::Auto,
+            fair: false,
         }
     }
 
@@ -78,6 +83,20 @@ impl Builder {
         Self { wake, ..self }
     }
 
+    /// Hands locks on in the order in which processes asked for them: whoever releases one makes the
+    /// first in a queue at the server its next owner. All who share the locks must choose it.
+    ///
+    /// Contended locks then cost one request per hand-off, however many wait, and nobody overtakes, be it
+    /// a reader or a writer. A process has one place in a queue at a time, whatever it has of waiters. What
+    /// it costs: a waiter that dies in the queue is passed over only after three times the settings'
+    /// `recheck`, and until then may be handed the lock, for a third of its lease; a lock that was handed
+    /// on may stay taken by up to that `recheck` longer than its lease if its holder dies; and who takes
+    /// locks by other means than this library's overtakes, and is not waited for by events.
+    #[must_use]
+    pub fn fair(self) -> Self {
+        Self { fair: true, ..self }
+    }
+
     /// Opens the store, and asks the server what it can do.
     ///
     /// # Errors
@@ -108,8 +127,9 @@ impl Builder {
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = self.client(info.set_redis_settings(settings)).map_err(|error| error.at(&label))?;
         let limits = crate::aio::Limits { connect: self.connect_timeout, io: self.io_timeout };
-        let settings = self.settings.clone();
-        let opened = crate::AsyncRedis::open(client, &label, settings, limits, |tracks| self.dialect(tracks));
+        let (place, settings) = (&*label, self.settings.clone());
+        let site = if self.fair { Site::queued(place, settings) } else { Site::new(place, settings) };
+        let opened = crate::AsyncRedis::open(client, site, limits, |tracks| self.dialect(tracks));
         opened.await.map_err(|error| error.at(&label))
     }
 
@@ -152,14 +172,18 @@ impl Builder {
 
     fn dialect(&self, tracks: bool) -> Dialect {
         let tracks = tracks && self.wake == Wake::Auto;
-        let channel =
-            if tracks { Vec::new() } else { format!("{MARK}n:{}", self.settings.prefix()).into_bytes() };
+        let channel = if tracks || self.fair {
+            Vec::new()
+        } else {
+            format!("{MARK}n:{}", self.settings.prefix()).into_bytes()
+        };
         let max_ttl = self.settings.max_ttl().get();
         Dialect {
             fence_life: Duration::from_secs(24 * 3600).max(max_ttl * 2),
             channel,
             patience: self.settings.recheck() * 2,
             note_life: max_ttl * 2,
+            queue: self.fair.then(|| Queue::new(self.settings.recheck())),
         }
     }
 }

@@ -58,9 +58,13 @@ mod aio;
 mod backend;
 mod config;
 mod diagnose;
+#[cfg(feature = "async")]
+mod ears;
+mod fair;
 mod inspect;
 mod keys;
 mod listener;
+mod places;
 mod pool;
 mod resp;
 mod script;

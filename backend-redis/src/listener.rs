@@ -12,10 +12,11 @@ use std::thread;
 use std::time::Duration;
 
 use redis::{Connection, FromRedisValue, Msg, RedisError, RedisResult, Value};
-use tenure_core::{Error, Moment, Result, Site};
+use tenure_core::{Error, Moment, Result};
 
 use crate::keys::Keys;
-use crate::pool::Tracker;
+use crate::places::Places;
+use crate::pool::{Tracker, Wire};
 use crate::waited::{Registration, Waited};
 use crate::wire::Timed;
 
@@ -26,7 +27,16 @@ const INVALIDATED: &str = "__redis__:invalidate";
 const LOOK: Duration = Duration::from_millis(500);
 
 /// After so much silence it asks the server whether it is there.
-const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// What is listened to, and for whom.
+pub(crate) struct Ears {
+    pub(crate) waited: Arc<Waited>,
+    /// Where releases are told; nothing if the server can track keys.
+    pub(crate) channel: Vec<u8>,
+    /// Those who stand in queues at the server.
+    pub(crate) places: Option<Arc<Places>>,
+}
 
 /// The listener of a store; ends with its last handle.
 pub(crate) struct Listener(Arc<Shared>);
@@ -46,15 +56,14 @@ impl Listener {
     /// # Errors
     ///
     /// `Unavailable` if there is no thread to be had.
-    pub(crate) fn start(timed: Timed, channel: Vec<u8>, site: Site) -> Result<Self> {
-        let waited = Waited::new(site);
+    pub(crate) fn start(timed: Timed, ears: Ears) -> Result<Self> {
         let shared = Arc::new(Shared {
-            waited: waited.clone(),
+            waited: ears.waited.clone(),
             tries: Mutex::default(),
             changed: Condvar::new(),
             client: AtomicI64::new(0),
         });
-        let listening = Listening { timed, channel, waited, shared: Arc::downgrade(&shared) };
+        let listening = Listening { timed, ears, shared: Arc::downgrade(&shared) };
         thread::Builder::new()
             .name("tenure-redis-watch".into())
             .spawn(move || listening.run())
@@ -68,6 +77,16 @@ impl Listener {
     ///
     /// `Unavailable` if it could not connect.
     pub(crate) fn register(&self, key: &str, keys: &Keys, patience: Duration) -> Result<Registration> {
+        self.wait_until_it_listens(patience)?;
+        Ok(self.0.waited.clone().register(key, keys))
+    }
+
+    /// Waits for the connection that listens.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if it could not connect.
+    pub(crate) fn wait_until_it_listens(&self, patience: Duration) -> Result<()> {
         let until = Moment::now() + patience;
         let mut tries = self.0.tries();
         let before = *tries;
@@ -78,8 +97,7 @@ impl Listener {
             }
             tries = self.0.changed.wait_timeout(tries, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        drop(tries);
-        Ok(self.0.waited.clone().register(key, keys))
+        Ok(())
     }
 
     /// Whom the server is to tell of a key's change, if anybody here waits for that lock.
@@ -118,8 +136,7 @@ impl Shared {
 /// The thread.
 struct Listening {
     timed: Timed,
-    channel: Vec<u8>,
-    waited: Arc<Waited>,
+    ears: Ears,
     shared: Weak<Shared>,
 }
 
@@ -133,7 +150,7 @@ impl Listening {
                 shared.listens_as(0);
             }
             // Whoever waits asks again now, and then at its own pace.
-            self.waited.all_changed();
+            self.ears.waited.all_changed();
             pause = if Moment::now().since(began) > SILENCE { Duration::from_millis(50) } else { pause * 2 };
             pause = pause.min(Duration::from_secs(2));
             self.sleep(pause);
@@ -157,15 +174,18 @@ impl Listening {
         let client = id(&mut connection)?;
         let mut messages = connection.as_pubsub();
         messages.subscribe(INVALIDATED)?;
-        if !self.channel.is_empty() {
-            messages.subscribe(&self.channel)?;
+        if !self.ears.channel.is_empty() {
+            messages.subscribe(&self.ears.channel)?;
+        }
+        if let Some(places) = &self.ears.places {
+            messages.subscribe(places.channel())?;
         }
         messages.set_read_timeout(Some(LOOK))?;
         if let Some(shared) = self.shared.upgrade() {
             shared.listens_as(client);
         }
         // What happened before the connection was there was heard by nobody.
-        self.waited.all_changed();
+        self.ears.waited.all_changed();
         let mut heard = Moment::now();
         while self.shared.strong_count() > 0 {
             match messages.get_message() {
@@ -186,13 +206,22 @@ impl Listening {
     }
 
     fn hear(&self, message: &Msg) {
-        if message.get_channel_name() != INVALIDATED {
-            return self.waited.changed(message.get_payload_bytes());
-        }
-        match message.get_payload::<Option<Vec<Vec<u8>>>>() {
-            Ok(Some(keys)) => keys.iter().for_each(|key| self.waited.changed(key)),
-            // All keys are gone.
-            _ => self.waited.all_changed(),
+        let Ears { waited, places, .. } = &self.ears;
+        match (message.get_channel_name(), places) {
+            (INVALIDATED, _) => match message.get_payload::<Option<Vec<Vec<u8>>>>() {
+                Ok(Some(keys)) => keys.iter().for_each(|key| waited.changed(key)),
+                // All keys are gone.
+                _ => waited.all_changed(),
+            },
+            (_, None) => waited.changed(message.get_payload_bytes()),
+            (_, Some(places)) => {
+                if let Some(release) = places.hear(message.get_payload_bytes()) {
+                    // Rare enough for a connection of its own.
+                    let wire =
+                        self.timed.connection().map(|mut wire| wire.exchange(&release.by_text()).is_ok());
+                    drop(wire);
+                }
+            }
         }
     }
 }

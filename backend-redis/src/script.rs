@@ -8,6 +8,7 @@ use tenure_core::{
     Attempt, Breaking, Cause, Claim, Denied, Error, Fence, Granted, Holder, Lease, Mode, Name, Owner, Result,
 };
 
+use crate::fair::Queue;
 use crate::keys::{Keys, Sibling};
 use crate::resp::{Commands, Packed, Reply};
 
@@ -17,11 +18,14 @@ pub(crate) struct Script {
     digest: String,
 }
 
+/// Scripts, each of one text after another.
 macro_rules! scripts {
-    ($($name:ident $file:literal;)*) => {$(
-        pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!($file)));
+    ($($name:ident $($file:literal)+;)*) => {$(
+        pub(crate) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(concat!($(include_str!($file)),+)));
     )*};
 }
+pub(crate) use scripts;
 
 scripts! {
     ACQUIRE "lua/acquire.lua";
@@ -34,7 +38,7 @@ scripts! {
 }
 
 impl Script {
-    fn new(text: &'static str) -> Self {
+    pub(crate) fn new(text: &'static str) -> Self {
         let digest = Sha1::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
         Self { text, digest }
     }
@@ -55,6 +59,10 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    pub(crate) fn new(script: &'static Script, keys: Vec<Vec<u8>>, arguments: Vec<Vec<u8>>) -> Self {
+        Self { script, keys, arguments }
+    }
+
     pub(crate) fn by_digest(&self) -> Packed {
         let mut packed = Packed::default();
         self.write(By::Digest, &mut packed);
@@ -91,7 +99,7 @@ pub(crate) enum How {
 }
 
 impl How {
-    fn restores(self) -> Vec<u8> {
+    pub(crate) fn restores(self) -> Vec<u8> {
         if self == Self::Restore { b"1".to_vec() } else { Vec::new() }
     }
 }
@@ -107,6 +115,8 @@ pub(crate) struct Dialect {
     pub(crate) patience: Duration,
     /// How long the loser of a broken lock can learn of it.
     pub(crate) note_life: Duration,
+    /// The queue of waiters at the server, if there is one.
+    pub(crate) queue: Option<Queue>,
 }
 
 impl Dialect {
@@ -122,6 +132,9 @@ impl Dialect {
             claim.floor().get().to_string().into_bytes(),
             claim.label().into(),
         ];
+        if let Some(queue) = &self.queue {
+            return Ok(queue.acquire(claim, keys, how, arguments));
+        }
         let (fence, writer) = (keys.sibling(Sibling::Fence), keys.sibling(Sibling::Writer));
         let own = keys.own().to_vec();
         Ok(match claim.mode() {
@@ -142,6 +155,9 @@ impl Dialect {
     pub(crate) fn renew(&self, claim: &Claim, keys: &Keys, ttl: Duration) -> Call {
         let ttl = if ttl == Duration::MAX { b"0".to_vec() } else { millis(ttl) };
         let mut arguments = vec![token(claim.owner()), ttl, millis(self.fence_life)];
+        if let Some(queue) = &self.queue {
+            return queue.renew(claim, keys, arguments);
+        }
         let (fence, broken) = (keys.sibling(Sibling::Fence), keys.sibling(Sibling::Broken));
         let own = keys.own().to_vec();
         match kind(claim.mode()) {
@@ -156,6 +172,9 @@ impl Dialect {
 
     pub(crate) fn release(&self, claim: &Claim, keys: &Keys, keep: Option<Duration>) -> Call {
         let keep = keep.map_or_else(|| b"0".to_vec(), millis);
+        if let Some(queue) = &self.queue {
+            return queue.release(claim, keys, vec![token(claim.owner()), keep, millis(self.fence_life)]);
+        }
         let mut arguments = vec![token(claim.owner()), keep, self.channel.clone()];
         let (own, broken) = (keys.own().to_vec(), keys.sibling(Sibling::Broken));
         match kind(claim.mode()) {
@@ -192,7 +211,10 @@ impl Dialect {
             millis(self.note_life),
             self.channel.clone(),
         ];
-        Call { script: &INSPECT, keys: all, arguments }
+        match &self.queue {
+            Some(queue) => queue.force(keys, arguments),
+            None => Call { script: &INSPECT, keys: all, arguments },
+        }
     }
 }
 
@@ -205,7 +227,7 @@ pub(crate) fn attempt(claim: &Claim, reply: &Reply) -> Result<Attempt<()>> {
             let lease = claim.term().ttl().map_or(Lease::Session, |ttl| Lease::For(ttl.get()));
             Ok(Attempt::Granted(Granted::new((), Fence::new(fence), lease)))
         }
-        (Some(0), [_, left, holder, ..]) => {
+        (Some(0), [_, left, holder, rest @ ..]) => {
             let mut denied = Denied::new();
             if let Some(left) = left.int().and_then(|left| u64::try_from(left).ok()) {
                 denied = denied.retry_after(Duration::from_millis(left));
@@ -215,7 +237,8 @@ pub(crate) fn attempt(claim: &Claim, reply: &Reply) -> Result<Attempt<()>> {
             {
                 denied = denied.holder(Fence::new(fence));
             }
-            Ok(Attempt::Denied(denied))
+            let queued = rest.first().and_then(Reply::int) == Some(1);
+            Ok(Attempt::Denied(if queued { denied.queued() } else { denied }))
         }
         _ => Err(odd(reply)),
     }
@@ -311,18 +334,18 @@ fn token(owner: Owner) -> Vec<u8> {
 
 /// Whole milliseconds, never less: the server drops fractions, and counts from the start of the
 /// millisecond in which it got the request.
-fn millis(time: Duration) -> Vec<u8> {
+pub(crate) fn millis(time: Duration) -> Vec<u8> {
     (time.as_nanos().div_ceil(1_000_000) + 1).to_string().into_bytes()
 }
 
-fn limit(mode: Mode) -> u32 {
+pub(crate) fn limit(mode: Mode) -> u32 {
     match mode {
         Mode::Permit { limit } => limit,
         _ => 0,
     }
 }
 
-fn kind(mode: Mode) -> Option<&'static [u8]> {
+pub(crate) fn kind(mode: Mode) -> Option<&'static [u8]> {
     match mode {
         Mode::Exclusive => None,
         Mode::Permit { .. } => Some(b"p"),

@@ -26,6 +26,8 @@ pub(crate) struct Wait<'c> {
     /// Whether the store may keep something for this claim: a place in its queue, or a grant whose
     /// answer got lost.
     leftover: bool,
+    /// Whether nothing has been heard of the store yet, nor of a line before this one.
+    fresh: bool,
     _waiting: Waiting,
 }
 
@@ -67,12 +69,17 @@ impl<'c> Wait<'c> {
             last_error: None,
             last_denied: Denied::new(),
             leftover: false,
+            fresh: false,
             _waiting: Waiting::begin(site),
         };
         // Who finds a line stands behind it; asking the store would be overtaking.
         if !site.is_direct() && site.has_line(claim.key()) {
             observe::contended(site, claim, Denied::new());
             wait.stand_in_line();
+        } else if site.is_queued() {
+            // Nor may those who come at the same time take a place each in the store's queue.
+            wait.stand_in_line();
+            wait.fresh = wait.waiter.as_ref().is_some_and(|standing| standing.first);
         }
         wait
     }
@@ -102,6 +109,8 @@ impl<'c> Wait<'c> {
                     (standing.first, standing.watched) = (true, watched);
                 }
                 match promotion {
+                    // A place in the store's queue is taken at once.
+                    _ if self.site.is_queued() => self.policy.notified(now),
                     Promotion::Vacant => self.policy.notified(now),
                     Promotion::Behind { lease, rest } => self.stand_behind(now, lease, rest),
                 }
@@ -116,15 +125,21 @@ impl<'c> Wait<'c> {
         }
         let step = self.policy.step(now);
         match &self.waiter {
+            _ if self.fresh => Turn::Ask,
             _ if step == Step::TimedOut => Turn::TimedOut,
             Some(standing) if !standing.first => Turn::Sleep(self.policy.limit()),
-            Some(standing) if !standing.watched => Turn::Watch,
+            Some(standing) if !standing.watched && self.is_to_watch() => Turn::Watch,
             _ => match step {
                 Step::Ask => Turn::Ask,
                 Step::Sleep(until) => Turn::Sleep(until),
                 Step::TimedOut => Turn::TimedOut,
             },
         }
+    }
+
+    /// Whether the store is to promise to tell. One with a queue is asked first, for a place in it.
+    fn is_to_watch(&self) -> bool {
+        !self.site.is_queued() || self.last_denied.queued
     }
 
     /// The store said no.
@@ -135,6 +150,7 @@ impl<'c> Wait<'c> {
 
     fn turned_away(&mut self, now: Moment, denied: Denied) {
         self.leftover |= denied.queued;
+        self.fresh = false;
         self.last_denied = denied;
         self.last_error = None;
         if self.waiter.is_none() {
@@ -164,12 +180,11 @@ impl<'c> Wait<'c> {
             return Ok(());
         }
         self.leftover |= !error.is_settled();
-        // A store that is down when first asked is an error at once.
-        let patient = self.waiter.is_some() && error.is_unavailable();
-        if !patient {
+        if self.waiter.is_none() || !error.is_unavailable() {
             return Err(error);
         }
-        if !self.policy.failed(now, Jitter::random()) {
+        // A store that is down when first asked is an error at once.
+        if self.fresh || !self.policy.failed(now, Jitter::random()) {
             let message: Arc<str> = error.to_string().into();
             self.site.in_line(self.claim.key(), |line| line.fail(&message));
             return Err(error);
@@ -391,8 +406,33 @@ mod tests {
     }
 
     #[test]
+    fn of_those_who_come_at_once_only_the_first_asks_a_store_with_a_queue() {
+        let site = Site::queued("test:", Settings::default());
+        let (first, second) = (claim(&site).waiting(), claim(&site).waiting());
+        let waker = Waker::from(Arc::new(Task::default()));
+        let mut one = Wait::new(&site, &first, NOW, Some(NOW));
+        let mut other = Wait::new(&site, &second, NOW, None);
+        assert!(matches!(one.turn(&waker, NOW), Turn::Ask), "it did not ask once");
+        assert!(matches!(other.turn(&waker, NOW), Turn::Sleep(Moment::FAR)), "both asked");
+        one.won(Lease::For(Duration::from_secs(30)));
+        assert!(matches!(other.turn(&waker, NOW), Turn::Ask), "it took no place in the queue");
+    }
+
+    #[test]
+    fn a_store_with_a_queue_that_is_down_when_first_asked_is_an_error_at_once_for_the_whole_line() {
+        let site = Site::queued("test:", Settings::default());
+        let (first, second) = (claim(&site).waiting(), claim(&site).waiting());
+        let waker = Waker::from(Arc::new(Task::default()));
+        let mut one = Wait::new(&site, &first, NOW, None);
+        let mut other = Wait::new(&site, &second, NOW, None);
+        assert!(matches!(one.turn(&waker, NOW), Turn::Ask));
+        assert!(one.failed(NOW, Error::unavailable("down")).is_err(), "it was patient");
+        assert!(matches!(other.turn(&waker, NOW), Turn::Failed(_)));
+    }
+
+    #[test]
     fn who_has_a_place_in_the_queue_of_a_store_asks_again_only_when_told_to_and_leaves_it() {
-        let site = Site::new("test:", Settings::default());
+        let site = Site::queued("test:", Settings::default());
         let (claim, waker) = (claim(&site).waiting(), Waker::from(Arc::new(Task::default())));
         let mut wait = Wait::new(&site, &claim, NOW, None);
         wait.denied(NOW, Denied::new().retry_after(Duration::from_secs(30)).queued());

@@ -180,7 +180,7 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
         acquiring!(self.site(), &claim, {
             let backend = &self.data.backend;
             let site = backend.site();
-            let alone = site.is_direct() || !site.has_line(claim.key());
+            let alone = site.is_direct() || !(site.is_queued() || site.has_line(claim.key()));
             // Whoever comes again and again lets those go first who are woken only now.
             let rest = alone
                 && !site.is_direct()
