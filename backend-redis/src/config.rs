@@ -11,7 +11,7 @@ use crate::backend::Redis;
 use crate::fair::Queue;
 use crate::keys::MARK;
 use crate::pool::Pool;
-use crate::script::Dialect;
+use crate::script::{Dialect, Guard};
 use crate::wire::Timed;
 
 /// How a store is to be opened; made by [`Redis::builder`].
@@ -24,6 +24,7 @@ pub struct Builder {
     pool_size: u32,
     wake: Wake,
     fair: bool,
+    guard: bool,
 }
 
 /// How waiters hear that a lock may be free.
@@ -40,6 +41,7 @@ pub enum Wake {
 
 impl Builder {
     pub(crate) fn new(url: &str) -> Self {
+        let (url, fair) = without_fair(url);
         Self {
             url: url.into(),
             settings: Settings::default(),
@@ -47,7 +49,8 @@ impl Builder {
             io_timeout: Duration::from_secs(2),
             pool_size: 16,
             wake: Wake::Auto,
-            fair: false,
+            fair,
+            guard: false,
         }
     }
 
@@ -92,9 +95,26 @@ impl Builder {
     /// `recheck`, and until then may be handed the lock, for a third of its lease; a lock that was handed
     /// on may stay taken by up to that `recheck` longer than its lease if its holder dies; and who takes
     /// locks by other means than this library's overtakes, and is not waited for by events.
+    ///
+    /// The same as `?fair=1` at the end of the URL.
     #[must_use]
     pub fn fair(self) -> Self {
         Self { fair: true, ..self }
+    }
+
+    /// Keeps all locks closed for the settings' `max_ttl` after the server was started or lost its data,
+    /// until every lease from before has ended for sure. All who share the locks must choose it, with the
+    /// same `max_ttl`.
+    ///
+    /// For servers that do not save every change before they answer, which forget leases when they crash.
+    /// It costs no request, but locks stay closed after every start of the server, the very first one and
+    /// an orderly one included: so set a `max_ttl` that can be waited for. Until then who asks is
+    /// `Quarantined`, with the time that is left; who waits is served after it. It does not see that the
+    /// latest changes were lost in a fail-over to a server that had served these locks before, and other
+    /// libraries that take the same locks do not heed it.
+    #[must_use]
+    pub fn restart_guard(self) -> Self {
+        Self { guard: true, ..self }
     }
 
     /// Opens the store, and asks the server what it can do.
@@ -183,6 +203,7 @@ impl Builder {
             channel,
             patience: self.settings.recheck() * 2,
             note_life: max_ttl * 2,
+            guard: self.guard.then(|| Guard::new(self.settings.prefix(), max_ttl)),
             queue: self.fair.then(|| Queue::new(self.settings.recheck())),
         }
     }
@@ -196,6 +217,24 @@ fn within(setting: &str, value: Duration) -> Result<()> {
     Err(Error::misconfigured(format!("{setting} is {value:?}; it must be {least:?} to {most:?}")))
 }
 
+/// A URL without the option `fair`, and what it says.
+fn without_fair(url: &str) -> (String, bool) {
+    let Some((place, options)) = url.split_once('?') else { return (url.into(), false) };
+    let mut fair = false;
+    let rest: Vec<&str> = options
+        .split('&')
+        .filter(|option| match option.strip_prefix("fair=") {
+            Some(value) => {
+                fair = !matches!(value, "0" | "false" | "no");
+                false
+            }
+            None => true,
+        })
+        .collect();
+    let place = if rest.is_empty() { place.into() } else { format!("{place}?{}", rest.join("&")) };
+    (place, fair)
+}
+
 /// The URL without what is secret.
 fn label(info: &ConnectionInfo) -> String {
     let database = info.redis_settings().db();
@@ -205,5 +244,23 @@ fn label(info: &ConnectionInfo) -> String {
         ConnectionAddr::TcpTls { host, port, .. } => format!("rediss://{host}:{port}{database}"),
         ConnectionAddr::Unix(path) => format!("redis+unix://{}{database}", path.display()),
         _ => "redis:".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_fair;
+
+    #[test]
+    fn a_url_can_ask_for_fair_locks() {
+        for (url, place, fair) in [
+            ("redis://h/1", "redis://h/1", false),
+            ("redis://h/1?fair=1", "redis://h/1", true),
+            ("redis://h/1?fair=0", "redis://h/1", false),
+            ("redis://h?protocol=resp3&fair=1&x=y", "redis://h?protocol=resp3&x=y", true),
+            ("redis://h?unfair=1", "redis://h?unfair=1", false),
+        ] {
+            assert_eq!(without_fair(url), (place.into(), fair), "{url}");
+        }
     }
 }

@@ -15,6 +15,7 @@ use crate::script::{Call, How, Script, kind, limit, millis, scripts};
 
 scripts! {
     ACQUIRE "lua/fair/queue.lua" "lua/fair/acquire.lua";
+    GUARDED_ACQUIRE "lua/guard_begin.lua" "lua/fair/queue.lua" "lua/fair/acquire.lua" "lua/guard_end.lua";
     RENEW "lua/fair/queue.lua" "lua/fair/renew.lua";
     RELEASE "lua/fair/queue.lua" "lua/fair/release.lua";
     INSPECT "lua/fair/queue.lua" "lua/fair/inspect_begin.lua" "lua/inspect.lua" "lua/fair/inspect_end.lua";
@@ -71,6 +72,11 @@ impl Queue {
     pub(crate) fn force(&self, keys: &Keys, arguments: Vec<Vec<u8>>) -> Call {
         Call::new(&INSPECT, all(keys), arguments)
     }
+}
+
+/// Acquiring, behind a guard.
+pub(crate) fn guarded_acquire() -> &'static Script {
+    &GUARDED_ACQUIRE
 }
 
 /// The lease of a grant that is handed on. What core renews begins with the part of it after which the

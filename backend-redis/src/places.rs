@@ -150,22 +150,23 @@ impl Places {
     /// Hands a grant to core once all is known that it takes.
     fn settle(&self, owner: Owner) {
         let mut state = self.state();
-        let Some(place) = state.waiting.get_mut(&owner).filter(|place| place.promised) else { return };
-        let (Some(answered), Some(handed)) = (place.answered, place.handed.take()) else { return };
-        if handed.fence <= answered.last {
-            return;
+        let Some(place) = state.waiting.get_mut(&owner) else { return };
+        match place.verdict(self.site.now()) {
+            Verdict::Nothing => {}
+            // Outside of the mutex: who is told may come back at once.
+            Verdict::AskAgain => {
+                drop(state);
+                self.site.recheck(owner);
+            }
+            Verdict::Take(granted) => {
+                let place = state.waiting.remove(&owner);
+                drop(state);
+                if let Some(place) = place {
+                    // Who gives up at this moment abandons the claim, which releases the grant.
+                    let _ = self.site.deliver(&place.key, owner, granted);
+                }
+            }
         }
-        let (life, since) = (place.life, handed.heard.min(answered.sent + handed.since));
-        if since.valid_for(life) <= self.site.now() {
-            // Heard too late to be believed; the server may still have it for this claim.
-            drop(state);
-            return self.site.recheck(owner);
-        }
-        let Some(place) = state.waiting.remove(&owner) else { return };
-        drop(state);
-        let granted = Granted::new((), Fence::new(handed.fence), Lease::For(life)).since(since);
-        // Who gives up at this moment abandons the claim, which releases the grant.
-        let _ = self.site.deliver(&place.key, owner, granted);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -173,15 +174,36 @@ impl Places {
     }
 }
 
+/// What follows from what is known of a place.
+#[derive(Debug)]
+enum Verdict {
+    Nothing,
+    AskAgain,
+    Take(Granted<()>),
+}
+
 impl Place {
     fn new(claim: &Claim) -> Self {
-        Self {
-            key: claim.key().into(),
-            life: fair::life(claim),
-            answered: None,
-            handed: None,
-            promised: false,
+        Self::of(claim.key(), fair::life(claim))
+    }
+
+    fn of(key: &str, life: Duration) -> Self {
+        Self { key: key.into(), life, answered: None, handed: None, promised: false }
+    }
+
+    fn verdict(&mut self, now: Moment) -> Verdict {
+        let Some(answered) = self.answered.filter(|_| self.promised) else { return Verdict::Nothing };
+        let Some(handed) = self.handed.take() else { return Verdict::Nothing };
+        if handed.fence <= answered.last {
+            return Verdict::Nothing;
         }
+        let since = handed.heard.min(answered.sent + handed.since);
+        if since.valid_for(self.life) <= now {
+            // Too late to be believed; the server may still have it for this claim.
+            return Verdict::AskAgain;
+        }
+        let granted = Granted::new((), Fence::new(handed.fence), Lease::For(self.life));
+        Verdict::Take(granted.since(since))
     }
 }
 
@@ -207,5 +229,64 @@ impl Asking<'_> {
 impl Drop for Promise {
     fn drop(&mut self) {
         self.places.state().waiting.remove(&self.owner);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Moment = Moment::from_nanos(1_000_000_000_000);
+    const LIFE: Duration = Duration::from_secs(10);
+
+    /// A place whose last answered request was sent at `NOW` and told a fence of 5, and that hears of a
+    /// grant `later`, made three seconds after that request.
+    fn told(fence: u64, later: Duration) -> (Place, Moment) {
+        let mut place = Place::of("lock:x", LIFE);
+        let heard = NOW + later;
+        (place.promised, place.answered) = (true, Some(Answered { sent: NOW, last: 5 }));
+        place.handed = Some(Handed { heard, fence, since: Duration::from_secs(3) });
+        (place, heard)
+    }
+
+    #[test]
+    fn a_lease_is_counted_from_before_the_grant_however_late_its_message_comes() {
+        // Heard at once; and after eleven of the thirteen seconds that the server keeps it.
+        for (later, left) in [(3, 10), (11, 2)] {
+            let (mut place, heard) = told(6, Duration::from_secs(later));
+            let Verdict::Take(granted) = place.verdict(heard) else { panic!("it was not taken") };
+            let since = heard.min(NOW + Duration::from_secs(3));
+            assert_eq!(
+                format!("{granted:?}"),
+                format!("{:?}", Granted::new((), Fence::new(6), Lease::For(LIFE)).since(since))
+            );
+            assert!((since + LIFE).since(heard) == Duration::from_secs(left));
+        }
+    }
+
+    #[test]
+    fn a_grant_from_before_the_last_answer_is_refused() {
+        for fence in [1, 5] {
+            let (mut place, heard) = told(fence, Duration::from_secs(3));
+            assert!(matches!(place.verdict(heard), Verdict::Nothing));
+        }
+    }
+
+    #[test]
+    fn a_grant_that_was_heard_of_too_late_is_asked_for_again() {
+        let (mut place, heard) = told(6, Duration::from_secs(13));
+        assert!(matches!(place.verdict(heard), Verdict::AskAgain));
+    }
+
+    #[test]
+    fn a_grant_waits_until_its_request_is_answered_and_core_can_take_it() {
+        let (place, heard) = told(6, Duration::from_secs(3));
+        let (mut early, answered) = (place, Some(Answered { sent: NOW, last: 5 }));
+        (early.answered, early.promised) = (None, false);
+        assert!(matches!(early.verdict(heard), Verdict::Nothing));
+        early.answered = answered;
+        assert!(matches!(early.verdict(heard), Verdict::Nothing));
+        early.promised = true;
+        assert!(matches!(early.verdict(heard), Verdict::Take(_)));
     }
 }

@@ -8,8 +8,8 @@ use tenure_core::{
     Attempt, Breaking, Cause, Claim, Denied, Error, Fence, Granted, Holder, Lease, Mode, Name, Owner, Result,
 };
 
-use crate::fair::Queue;
-use crate::keys::{Keys, Sibling};
+use crate::fair::{self, Queue};
+use crate::keys::{Keys, MARK, Sibling};
 use crate::resp::{Commands, Packed, Reply};
 
 /// A script as the server gets it, and the name under which it keeps it.
@@ -35,6 +35,8 @@ scripts! {
     RENEW_SHARE "lua/renew_share.lua";
     RELEASE_SHARE "lua/release_share.lua";
     INSPECT "lua/inspect.lua";
+    GUARDED_ACQUIRE "lua/guard_begin.lua" "lua/acquire.lua" "lua/guard_end.lua";
+    GUARDED_SHARE "lua/guard_begin.lua" "lua/share.lua" "lua/guard_end.lua";
 }
 
 impl Script {
@@ -56,11 +58,20 @@ pub(crate) struct Call {
     script: &'static Script,
     keys: Vec<Vec<u8>>,
     arguments: Vec<Vec<u8>>,
+    /// Whether it is told how it is named, which tells whether the server was started anew.
+    guarded: bool,
 }
 
 impl Call {
     pub(crate) fn new(script: &'static Script, keys: Vec<Vec<u8>>, arguments: Vec<Vec<u8>>) -> Self {
-        Self { script, keys, arguments }
+        Self { script, keys, arguments, guarded: false }
+    }
+
+    /// The same behind a guard, in a script that has one.
+    fn behind(mut self, guard: &Guard, script: &'static Script) -> Self {
+        self.keys.push(guard.key.clone());
+        self.arguments.push(millis(guard.longest));
+        Self { script, guarded: true, ..self }
     }
 
     pub(crate) fn by_digest(&self) -> Packed {
@@ -83,6 +94,9 @@ impl Call {
         let count = self.keys.len().to_string();
         let mut arguments: Vec<&[u8]> = vec![command, script.as_bytes(), count.as_bytes()];
         arguments.extend(self.keys.iter().chain(&self.arguments).map(Vec::as_slice));
+        if self.guarded {
+            arguments.push(if by == By::Text { b"1" } else { b"0" });
+        }
         commands.push(&arguments);
     }
 }
@@ -117,11 +131,42 @@ pub(crate) struct Dialect {
     pub(crate) note_life: Duration,
     /// The queue of waiters at the server, if there is one.
     pub(crate) queue: Option<Queue>,
+    /// What keeps locks closed after the server was started, if that is asked for.
+    pub(crate) guard: Option<Guard>,
+}
+
+/// What keeps locks closed after the server was started or lost its data.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    key: Vec<u8>,
+    longest: Duration,
+}
+
+impl Guard {
+    /// A guard of all locks with a prefix, whose leases are no longer than `longest`.
+    pub(crate) fn new(prefix: &str, longest: Duration) -> Self {
+        Self { key: format!("{MARK}r:{prefix}").into_bytes(), longest }
+    }
 }
 
 impl Dialect {
     /// Takes a lock, or takes up again what the claim's owner holds.
     pub(crate) fn acquire(&self, claim: &Claim, keys: &Keys, how: How) -> Result<Call> {
+        let call = self.take(claim, keys, how)?;
+        Ok(match &self.guard {
+            Some(guard) if how != How::Restore => {
+                let script = match (&self.queue, claim.mode()) {
+                    (Some(_), _) => fair::guarded_acquire(),
+                    (None, Mode::Exclusive) => &GUARDED_ACQUIRE,
+                    (None, _) => &GUARDED_SHARE,
+                };
+                call.behind(guard, script)
+            }
+            _ => call,
+        })
+    }
+
+    fn take(&self, claim: &Claim, keys: &Keys, how: How) -> Result<Call> {
         let ttl = claim.term().ttl().map(|ttl| millis(ttl.get()));
         let ttl =
             ttl.ok_or_else(|| Error::misconfigured("locks in Redis have a lease; leave the session out"))?;
@@ -141,13 +186,13 @@ impl Dialect {
             Mode::Exclusive => {
                 arguments.push(if how == How::Wait { millis(self.patience) } else { b"0".to_vec() });
                 arguments.push(how.restores());
-                Call { script: &ACQUIRE, keys: vec![own, fence, writer], arguments }
+                Call::new(&ACQUIRE, vec![own, fence, writer], arguments)
             }
             mode => {
                 arguments.push(limit(mode).to_string().into_bytes());
                 arguments.push(how.restores());
                 let sharers = keys.sibling(Sibling::Sharers);
-                Call { script: &SHARE, keys: vec![own, fence, writer, sharers], arguments }
+                Call::new(&SHARE, vec![own, fence, writer, sharers], arguments)
             }
         })
     }
@@ -161,11 +206,11 @@ impl Dialect {
         let (fence, broken) = (keys.sibling(Sibling::Fence), keys.sibling(Sibling::Broken));
         let own = keys.own().to_vec();
         match kind(claim.mode()) {
-            None => Call { script: &RENEW, keys: vec![own, fence, broken], arguments },
+            None => Call::new(&RENEW, vec![own, fence, broken], arguments),
             Some(kind) => {
                 arguments.push(kind.to_vec());
                 let sharers = keys.sibling(Sibling::Sharers);
-                Call { script: &RENEW_SHARE, keys: vec![own, fence, broken, sharers], arguments }
+                Call::new(&RENEW_SHARE, vec![own, fence, broken, sharers], arguments)
             }
         }
     }
@@ -180,12 +225,12 @@ impl Dialect {
         match kind(claim.mode()) {
             None => {
                 let writer = keys.sibling(Sibling::Writer);
-                Call { script: &RELEASE, keys: vec![own, broken, writer], arguments }
+                Call::new(&RELEASE, vec![own, broken, writer], arguments)
             }
             Some(kind) => {
                 arguments.push(kind.to_vec());
                 let sharers = keys.sibling(Sibling::Sharers);
-                Call { script: &RELEASE_SHARE, keys: vec![own, broken, sharers], arguments }
+                Call::new(&RELEASE_SHARE, vec![own, broken, sharers], arguments)
             }
         }
     }
@@ -213,7 +258,7 @@ impl Dialect {
         ];
         match &self.queue {
             Some(queue) => queue.force(keys, arguments),
-            None => Call { script: &INSPECT, keys: all, arguments },
+            None => Call::new(&INSPECT, all, arguments),
         }
     }
 }
@@ -239,6 +284,12 @@ pub(crate) fn attempt(claim: &Claim, reply: &Reply) -> Result<Attempt<()>> {
             }
             let queued = rest.first().and_then(Reply::int) == Some(1);
             Ok(Attempt::Denied(if queued { denied.queued() } else { denied }))
+        }
+        (Some(-1), [_, left, ..]) => {
+            let left = left.int().and_then(|left| u64::try_from(left).ok()).ok_or_else(|| odd(reply))?;
+            let closed = "the server was started or lost its data, and leases from before may still be believed in; \
+                          wait for the longest of them, max_ttl, to end";
+            Err(Error::quarantined(Duration::from_millis(left), closed).settled())
         }
         _ => Err(odd(reply)),
     }

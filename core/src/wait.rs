@@ -163,11 +163,13 @@ impl<'c> Wait<'c> {
             return;
         }
         let ours = site.holding(claim.key()).is_some();
+        // A store with a queue that gave no place in it has nothing to tell before the time that it said.
+        let closed = (site.is_queued() && !denied.queued).then(|| Watch::armed(()));
         site.in_line(claim.key(), |line| {
             if !ours {
                 line.passed_over();
             }
-            policy.denied(now, denied.retry_after, line.watch(), jitter);
+            policy.denied(now, denied.retry_after, line.watch().or(closed.as_ref()), jitter);
         });
     }
 
