@@ -8,21 +8,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use redis::aio::{AsyncPushSender, MultiplexedConnection, SendError};
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, PushInfo, PushKind, RedisError, Value};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, Value};
 use tenure_core::aio::{self, AsyncBackend, AsyncInspect, AsyncRestore, Task};
 use tenure_core::{
     Advice, Attempt, Breaking, Cause, Claim, Error, Granted, Holder, Name, Permits, Release, Renewal,
-    Resolved, Result, Settings, SharedLocks, Site, Watch,
+    Resolved, Result, SharedLocks, Site, Watch,
 };
 use tokio::runtime::Handle;
 
 use crate::acks;
 use crate::cluster::ASKING;
 use crate::diagnose;
+use crate::ears::Ears;
 use crate::inspect::{Scan, key_of};
 use crate::keys::Keys;
 use crate::net::{Manner, Net, Servers};
+use crate::places::Places;
 use crate::pool::doubtful;
 use crate::resp::{Commands, Reply};
 use crate::script::{self, By, Call, Dialect, How};
@@ -40,9 +42,10 @@ pub struct AsyncRedis(Arc<Inner>);
 
 struct Inner {
     site: Site,
-    net: Net,
+    net: Arc<Net>,
     dialect: Dialect,
-    waited: Arc<Waited>,
+    ears: Arc<Ears>,
+    places: Option<Arc<Places>>,
 }
 
 impl AsyncRedis {
@@ -61,18 +64,33 @@ impl AsyncRedis {
 
     pub(crate) async fn open(
         servers: Servers,
-        label: &str,
-        settings: Settings,
+        site: Site,
         limits: Limits,
         dialect: impl FnOnce(bool) -> Dialect,
     ) -> Result<Self> {
         let runtime = Handle::try_current().map_err(|_| {
             Error::misconfigured("an asynchronous Redis store is connected from within a tokio runtime")
         })?;
-        let site = Site::new(label, settings);
         let waited = Waited::new(site.clone());
-        let (net, tracks) = Net::open(servers, runtime, limits, waited.clone()).await?;
-        Ok(Self(Arc::new(Inner { site, net, dialect: dialect(tracks), waited })))
+        let ears = Arc::new(Ears::new(waited));
+        let (net, tracks) = Net::open(servers, runtime, limits, ears.clone()).await?;
+        let (net, dialect) = (Arc::new(net), dialect(tracks));
+        let places = dialect.queue.clone().map(|queue| Places::new(site.clone(), queue));
+        ears.set(&dialect.channel, places.clone(), &net);
+        Ok(Self(Arc::new(Inner { site, net, dialect, ears, places })))
+    }
+
+    /// Asks for a lock, as one that waits if it does.
+    async fn ask_for(&self, claim: &Claim, keys: &Keys) -> Result<Reply> {
+        let queue = self.0.places.as_ref().filter(|_| claim.waits());
+        let waits = queue.is_some() || self.0.ears.waited.is_awaited(keys);
+        let call = self.0.dialect.acquire(claim, keys, if waits { How::Wait } else { How::Try })?;
+        let asking = queue.map(|places| places.asks(claim));
+        let reply = self.call_heard(&call, waits && queue.is_none()).await.map(|(reply, _)| reply);
+        if let Some(asking) = asking {
+            asking.answered(reply.as_ref().ok());
+        }
+        reply
     }
 
     fn keys<'c>(&self, claim: &'c Claim) -> Result<Resolved<'c, Keys>> {
@@ -114,9 +132,7 @@ impl AsyncBackend for AsyncRedis {
 
     async fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
         let keys = self.keys(claim)?;
-        let waits = self.0.waited.is_awaited(&keys);
-        let how = if waits { How::Wait } else { How::Try };
-        let (reply, _) = self.call_heard(&self.0.dialect.acquire(claim, &keys, how)?, waits).await?;
+        let reply = self.ask_for(claim, &keys).await?;
         if acks::is_unheard(&reply) {
             return match self.call(&self.0.dialect.release(claim, &keys, None), false).await {
                 Ok(_) => script::attempt(claim, &reply).map_err(Error::settled),
@@ -166,13 +182,23 @@ impl AsyncBackend for AsyncRedis {
 
     async fn abandon(&self, claim: &Claim) {
         if let Ok(keys) = self.keys(claim) {
-            let _ = self.call(&self.0.dialect.release(claim, &keys, None), false).await;
+            let release = Arc::new(self.0.dialect.release(claim, &keys, None));
+            if let Some(places) = &self.0.places {
+                places.gives_up(claim, release.clone());
+            }
+            let _ = self.call(&release, false).await;
         }
     }
 
     async fn watch(&self, claim: &Claim) -> Result<Watch> {
         let keys = self.keys(claim)?;
-        Ok(Watch::armed(self.0.waited.clone().register(claim.key(), &keys)))
+        if let Some(channel) = self.0.ears.channel() {
+            self.0.net.listen(keys.own(), channel).await?;
+        }
+        Ok(match &self.0.places {
+            None => Watch::armed(self.0.ears.waited.clone().register(claim.key(), &keys)),
+            Some(places) => Watch::queued(places.clone().promise(claim)).recheck_within(places.recheck()),
+        })
     }
 
     async fn is_awaited(&self, claim: &Claim) -> bool {
@@ -269,7 +295,7 @@ pub(crate) struct Link {
     source: Source,
     runtime: Handle,
     limits: Limits,
-    waited: Arc<Waited>,
+    ears: Arc<Ears>,
     open: tokio::sync::Mutex<Option<Open>>,
 }
 
@@ -279,11 +305,13 @@ struct Open {
     number: u64,
     /// Whether the server tells of changed keys.
     tracks: bool,
+    /// Whether it is subscribed to the channel of the ears.
+    hears: bool,
 }
 
 impl Link {
-    pub(crate) fn new(source: Source, runtime: Handle, limits: Limits, waited: Arc<Waited>) -> Self {
-        Self { source, runtime, limits, waited, open: tokio::sync::Mutex::new(None) }
+    pub(crate) fn new(source: Source, runtime: Handle, limits: Limits, ears: Arc<Ears>) -> Self {
+        Self { source, runtime, limits, ears, open: tokio::sync::Mutex::new(None) }
     }
 
     /// Whether the server tells of changed keys.
@@ -369,7 +397,7 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.limits.connect))
             .set_response_timeout(Some(self.limits.io))
-            .set_push_sender(Pushes(self.waited.clone()));
+            .set_push_sender(self.ears.clone().pushes());
         let (client, master) = self.within(self.source.client(self.limits)).await?;
         let connect = client.get_multiplexed_async_connection_with_config(&config);
         let mut connection = self.within(connect).await.map_err(|source| {
@@ -387,12 +415,38 @@ impl Link {
         tracking.arg("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN").arg("NOLOOP");
         let tracks = self.within(connection.send_packed_command(&tracking)).await;
         let tracks = tracks.is_ok_and(|value| !matches!(value, Value::ServerError(_)));
-        let fresh = Open { connection, number, tracks };
+        let hears = match self.ears.wanted() {
+            Some(channel) => self.within(connection.subscribe(channel)).await.is_ok(),
+            None => false,
+        };
+        let fresh = Open { connection, number, tracks, hears };
         *open = Some(fresh.clone());
         drop(open);
         // What happened before the connection was there was heard by nobody.
-        self.waited.all_changed();
+        self.ears.waited.all_changed();
         Ok(fresh)
+    }
+
+    /// Listens to a channel, on this connection and on those that come after it.
+    pub(crate) async fn listen(&self, channel: &[u8]) -> Result<()> {
+        self.ears.want();
+        let mut heard = self.connection().await?;
+        if heard.hears {
+            return Ok(());
+        }
+        if let Err(source) = self.within(heard.connection.subscribe(channel)).await {
+            if source.code().is_none() {
+                self.discard(heard.number).await;
+            }
+            return Err(Error::unavailable("no connection to listen on").with_source(source).settled());
+        }
+        let mut open = self.open.lock().await;
+        if let Some(open) = open.as_mut().filter(|open| open.number == heard.number) {
+            open.hears = true;
+        }
+        drop(open);
+        self.ears.waited.all_changed();
+        Ok(())
     }
 
     async fn discard(&self, number: u64) {
@@ -434,22 +488,5 @@ impl Commands for Pipeline {
             command.arg(*argument);
         }
         self.add_command(command);
-    }
-}
-
-/// Hears what the server tells unasked.
-struct Pushes(Arc<Waited>);
-
-impl AsyncPushSender for Pushes {
-    fn send(&self, info: PushInfo) -> std::result::Result<(), SendError> {
-        match (info.kind, info.data.into_iter().next().map(reply)) {
-            (PushKind::Invalidate, Some(Reply::List(keys))) => {
-                keys.iter().filter_map(Reply::text).for_each(|key| self.0.changed(key));
-            }
-            // All keys are gone, or the connection is.
-            (PushKind::Invalidate | PushKind::Disconnection, _) => self.0.all_changed(),
-            _ => {}
-        }
-        Ok(())
     }
 }

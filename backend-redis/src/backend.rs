@@ -13,10 +13,13 @@ use crate::acks::{self, Acks};
 use crate::config::Builder;
 use crate::diagnose;
 use crate::keys::Keys;
+use crate::listener::Ears;
 use crate::listeners::Listeners;
+use crate::places::Places;
 use crate::pool::{Answers, Tracker, Transport, doubtful};
 use crate::resp::{Packed, Reply};
 use crate::script::{self, By, Call, Dialect, How};
+use crate::waited::Waited;
 use crate::wire::Place;
 
 /// Locks in a Redis or Valkey server.
@@ -30,6 +33,7 @@ struct Inner {
     site: Site,
     transport: Box<dyn Transport>,
     dialect: Dialect,
+    places: Option<Arc<Places>>,
     listening: Option<Arc<dyn Place>>,
     listener: Mutex<Option<Arc<Local>>>,
 }
@@ -69,8 +73,12 @@ impl Redis {
         listening: Option<Arc<dyn Place>>,
         dialect: Dialect,
     ) -> Self {
-        let site = Site::new(label, settings);
-        Self(Arc::new(Inner { site, transport, dialect, listening, listener: Mutex::default() }))
+        let site = match dialect.queue {
+            Some(_) => Site::queued(label, settings),
+            None => Site::new(label, settings),
+        };
+        let places = dialect.queue.clone().map(|queue| Places::new(site.clone(), queue));
+        Self(Arc::new(Inner { site, transport, dialect, places, listening, listener: Mutex::default() }))
     }
 
     pub(crate) fn dialect(&self) -> &Dialect {
@@ -109,6 +117,23 @@ impl Redis {
         claim.resolved(|| Ok(Arc::new(Keys::new(claim.key()))))
     }
 
+    /// Asks for a lock, as one that waits if it does.
+    fn ask_for(&self, claim: &Claim, keys: &Keys) -> Result<Reply> {
+        if let Some(places) = self.0.places.as_ref().filter(|_| claim.waits()) {
+            let call = self.0.dialect.acquire(claim, keys, How::Wait)?;
+            let asking = places.asks(claim);
+            let reply = self.call_heard(&call, None).map(|(reply, _)| reply);
+            asking.answered(reply.as_ref().ok());
+            return reply;
+        }
+        let local = self.listener();
+        let listener = local.as_ref().map(|local| &local.listener);
+        let awaited = listener.is_some_and(|listener| listener.is_awaited(keys));
+        let track = listener.and_then(|listener| listener.tracker(keys));
+        let how = if awaited { How::Wait } else { How::Try };
+        Ok(self.call_heard(&self.0.dialect.acquire(claim, keys, how)?, track)?.0)
+    }
+
     fn listener(&self) -> Option<Arc<Local>> {
         let local = self.0.listener.lock().unwrap_or_else(PoisonError::into_inner);
         local.clone().filter(|local| local.pid == std::process::id())
@@ -123,7 +148,12 @@ impl Redis {
         let Some(place) = &self.0.listening else {
             return Err(Error::unavailable("there is no connection to listen on").settled());
         };
-        let listener = Listeners::new(place.clone(), self.0.dialect.channel.clone(), self.0.site.clone());
+        let ears = Ears {
+            waited: Waited::new(self.0.site.clone()),
+            channel: self.0.dialect.channel.clone(),
+            places: self.0.places.clone(),
+        };
+        let listener = Listeners::new(place.clone(), ears);
         let local = Arc::new(Local { pid, listener });
         *slot = Some(local.clone());
         Ok(local)
@@ -157,12 +187,7 @@ impl Backend for Redis {
 
     fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
         let keys = self.keys(claim)?;
-        let local = self.listener();
-        let listener = local.as_ref().map(|local| &local.listener);
-        let awaited = listener.is_some_and(|listener| listener.is_awaited(&keys));
-        let track = listener.and_then(|listener| listener.tracker(&keys));
-        let how = if awaited { How::Wait } else { How::Try };
-        let (reply, _) = self.call_heard(&self.0.dialect.acquire(claim, &keys, how)?, track)?;
+        let reply = self.ask_for(claim, &keys)?;
         if acks::is_unheard(&reply) {
             let released = self.call(&self.0.dialect.release(claim, &keys, None), None);
             return match released {
@@ -211,14 +236,24 @@ impl Backend for Redis {
 
     fn abandon(&self, claim: &Claim) {
         if let Ok(keys) = self.keys(claim) {
-            let _ = self.call(&self.0.dialect.release(claim, &keys, None), None);
+            let release = Arc::new(self.0.dialect.release(claim, &keys, None));
+            if let Some(places) = &self.0.places {
+                places.gives_up(claim, release.clone());
+            }
+            let _ = self.call(&release, None);
         }
     }
 
     fn watch(&self, claim: &Claim) -> Result<Watch> {
         let keys = self.keys(claim)?;
         let local = self.start_listener()?;
-        local.listener.register(claim.key(), &keys, PATIENCE).map(Watch::armed)
+        match &self.0.places {
+            None => local.listener.register(claim.key(), &keys, PATIENCE).map(Watch::armed),
+            Some(places) => {
+                local.listener.wait_until_it_listens(&keys, PATIENCE)?;
+                Ok(Watch::queued(places.clone().promise(claim)).recheck_within(places.recheck()))
+            }
+        }
     }
 
     fn is_awaited(&self, claim: &Claim) -> bool {

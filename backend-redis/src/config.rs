@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+#[cfg(feature = "async")]
+use tenure_core::Site;
 use tenure_core::{Error, Result, Settings};
 
 use crate::acks::Acks;
 use crate::backend::Redis;
+use crate::fair::Queue;
 use crate::keys::MARK;
 use crate::pool::Pool;
-use crate::script::Dialect;
+use crate::script::{Dialect, Guard};
 use crate::several::Several;
 use crate::wire::Timed;
 
@@ -24,6 +27,8 @@ pub struct Builder {
     pool_size: u32,
     wake: Wake,
     acks: Option<Acks>,
+    fair: bool,
+    guard: bool,
 }
 
 /// How waiters hear that a lock may be free.
@@ -40,6 +45,7 @@ pub enum Wake {
 
 impl Builder {
     pub(crate) fn new(url: &str) -> Self {
+        let (url, fair) = without_fair(url);
         Self {
             url: url.into(),
             settings: Settings::default(),
@@ -48,6 +54,8 @@ impl Builder {
             pool_size: 16,
             wake: Wake::Auto,
             acks: None,
+            fair,
+            guard: false,
         }
     }
 
@@ -101,6 +109,37 @@ impl Builder {
         Self { acks: Some(Acks { replicas: count, within }), ..self }
     }
 
+    /// Hands locks on in the order in which processes asked for them: whoever releases one makes the
+    /// first in a queue at the server its next owner. All who share the locks must choose it.
+    ///
+    /// Contended locks then cost one request per hand-off, however many wait, and nobody overtakes, be it
+    /// a reader or a writer. A process has one place in a queue at a time, whatever it has of waiters. What
+    /// it costs: a waiter that dies in the queue is passed over only after three times the settings'
+    /// `recheck`, and until then may be handed the lock, for a third of its lease; a lock that was handed
+    /// on may stay taken by up to that `recheck` longer than its lease if its holder dies; and who takes
+    /// locks by other means than this library's overtakes, and is not waited for by events.
+    ///
+    /// The same as `?fair=1` at the end of the URL.
+    #[must_use]
+    pub fn fair(self) -> Self {
+        Self { fair: true, ..self }
+    }
+
+    /// Keeps all locks closed for the settings' `max_ttl` after the server was started or lost its data,
+    /// until every lease from before has ended for sure. All who share the locks must choose it, with the
+    /// same `max_ttl`.
+    ///
+    /// For servers that do not save every change before they answer, which forget leases when they crash.
+    /// It costs no request, but locks stay closed after every start of the server, the very first one and
+    /// an orderly one included: so set a `max_ttl` that can be waited for. Until then who asks is
+    /// `Quarantined`, with the time that is left; who waits is served after it. It does not see that the
+    /// latest changes were lost in a fail-over to a server that had served these locks before, and other
+    /// libraries that take the same locks do not heed it.
+    #[must_use]
+    pub fn restart_guard(self) -> Self {
+        Self { guard: true, ..self }
+    }
+
     /// Opens the store, and asks the server what it can do.
     ///
     /// # Errors
@@ -139,10 +178,9 @@ impl Builder {
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = self.client(info.set_redis_settings(settings)).map_err(|error| error.at(&label))?;
         let limits = crate::aio::Limits { connect: self.connect_timeout, io: self.io_timeout };
-        let settings = self.settings.clone();
         let servers = crate::net::Servers::One(client.into());
-        let opened =
-            crate::AsyncRedis::open(servers, &label, settings, limits, |tracks| self.dialect(tracks));
+        let site = self.site(&label);
+        let opened = crate::AsyncRedis::open(servers, site, limits, |tracks| self.dialect(tracks));
         opened.await.map_err(|error| error.at(&label))
     }
 
@@ -183,12 +221,34 @@ impl Builder {
             .map_err(|source| Error::misconfigured("the URL cannot be used").with_source(source))
     }
 
+    /// # Errors
+    ///
+    /// `Misconfigured` if it is to have what a cluster has not.
+    pub(crate) fn for_a_cluster(&self) -> Result<()> {
+        if self.guard {
+            return Err(Error::misconfigured(
+                "restart_guard() has one key for all locks, which a cluster has no place for; leave it out, and \
+                 give the nodes `appendonly yes` and `appendfsync always`",
+            ));
+        }
+        Ok(())
+    }
+
     pub(crate) fn limits(&self) -> (Duration, Duration) {
         (self.connect_timeout, self.io_timeout)
     }
 
     pub(crate) fn connections(&self) -> u32 {
         self.pool_size
+    }
+
+    /// The site of a store that is opened.
+    #[cfg(feature = "async")]
+    pub(crate) fn site(&self, label: &str) -> Site {
+        match self.fair {
+            true => Site::queued(label, self.settings.clone()),
+            false => Site::new(label, self.settings.clone()),
+        }
     }
 
     pub(crate) fn defaults(&self) -> Settings {
@@ -208,8 +268,11 @@ impl Builder {
 
     pub(crate) fn dialect(&self, tracks: bool) -> Dialect {
         let tracks = tracks && self.wake == Wake::Auto;
-        let channel =
-            if tracks { Vec::new() } else { format!("{MARK}n:{}", self.settings.prefix()).into_bytes() };
+        let channel = if tracks || self.fair {
+            Vec::new()
+        } else {
+            format!("{MARK}n:{}", self.settings.prefix()).into_bytes()
+        };
         let max_ttl = self.settings.max_ttl().get();
         Dialect {
             fence_life: Duration::from_secs(24 * 3600).max(max_ttl * 2),
@@ -217,6 +280,8 @@ impl Builder {
             patience: self.settings.recheck() * 2,
             note_life: max_ttl * 2,
             acks: self.acks,
+            guard: self.guard.then(|| Guard::new(self.settings.prefix(), max_ttl)),
+            queue: self.fair.then(|| Queue::new(self.settings.recheck())),
         }
     }
 }
@@ -229,6 +294,24 @@ fn within(setting: &str, value: Duration) -> Result<()> {
     Err(Error::misconfigured(format!("{setting} is {value:?}; it must be {least:?} to {most:?}")))
 }
 
+/// A URL without the option `fair`, and what it says.
+fn without_fair(url: &str) -> (String, bool) {
+    let Some((place, options)) = url.split_once('?') else { return (url.into(), false) };
+    let mut fair = false;
+    let rest: Vec<&str> = options
+        .split('&')
+        .filter(|option| match option.strip_prefix("fair=") {
+            Some(value) => {
+                fair = !matches!(value, "0" | "false" | "no");
+                false
+            }
+            None => true,
+        })
+        .collect();
+    let place = if rest.is_empty() { place.into() } else { format!("{place}?{}", rest.join("&")) };
+    (place, fair)
+}
+
 /// The URL without what is secret.
 fn label(info: &ConnectionInfo) -> String {
     let database = info.redis_settings().db();
@@ -238,5 +321,23 @@ fn label(info: &ConnectionInfo) -> String {
         ConnectionAddr::TcpTls { host, port, .. } => format!("rediss://{host}:{port}{database}"),
         ConnectionAddr::Unix(path) => format!("redis+unix://{}{database}", path.display()),
         _ => "redis:".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_fair;
+
+    #[test]
+    fn a_url_can_ask_for_fair_locks() {
+        for (url, place, fair) in [
+            ("redis://h/1", "redis://h/1", false),
+            ("redis://h/1?fair=1", "redis://h/1", true),
+            ("redis://h/1?fair=0", "redis://h/1", false),
+            ("redis://h?protocol=resp3&fair=1&x=y", "redis://h?protocol=resp3&x=y", true),
+            ("redis://h?unfair=1", "redis://h?unfair=1", false),
+        ] {
+            assert_eq!(without_fair(url), (place.into(), fair), "{url}");
+        }
     }
 }

@@ -38,6 +38,10 @@ pub(crate) enum Sibling {
     Sharers,
     /// A writer that waits for readers to leave.
     Writer,
+    /// Who waits, in order.
+    Queue,
+    /// What is known of those who wait.
+    Places,
 }
 
 impl Sibling {
@@ -47,6 +51,8 @@ impl Sibling {
             Self::Broken => b'b',
             Self::Sharers => b's',
             Self::Writer => b'w',
+            Self::Queue => b'q',
+            Self::Places => b'p',
         }
     }
 }
@@ -141,7 +147,8 @@ fn radix36(mut number: u32) -> String {
 mod tests {
     use super::*;
 
-    const SIBLINGS: [Sibling; 4] = [Sibling::Fence, Sibling::Broken, Sibling::Sharers, Sibling::Writer];
+    const SIBLINGS: [Sibling; 6] =
+        [Sibling::Fence, Sibling::Broken, Sibling::Sharers, Sibling::Writer, Sibling::Queue, Sibling::Places];
 
     #[test]
     fn slots_are_those_of_the_specification() {

@@ -61,12 +61,16 @@ mod cluster;
 mod config;
 mod diagnose;
 mod dial;
+#[cfg(feature = "async")]
+mod ears;
+mod fair;
 mod inspect;
 mod keys;
 mod listener;
 mod listeners;
 #[cfg(feature = "async")]
 mod net;
+mod places;
 mod pool;
 mod resp;
 mod script;

@@ -14,6 +14,9 @@ use std::time::Duration;
 use redis::{Connection, FromRedisValue, Msg, RedisError, RedisResult, Value};
 use tenure_core::{Error, Moment, Result};
 
+use crate::places::Places;
+use crate::pool::Wire;
+use crate::script::{By, Call};
 use crate::waited::Waited;
 use crate::wire::Place;
 
@@ -24,7 +27,17 @@ const INVALIDATED: &str = "__redis__:invalidate";
 const LOOK: Duration = Duration::from_millis(500);
 
 /// After so much silence it asks the server whether it is there.
-const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// What is listened to, and for whom.
+#[derive(Clone)]
+pub(crate) struct Ears {
+    pub(crate) waited: Arc<Waited>,
+    /// Where releases are told; nothing if the server can track keys.
+    pub(crate) channel: Vec<u8>,
+    /// Those who stand in queues at the server.
+    pub(crate) places: Option<Arc<Places>>,
+}
 
 /// The listener of a store; ends with its last handle.
 pub(crate) struct Listener(Arc<Shared>);
@@ -43,15 +56,10 @@ impl Listener {
     /// # Errors
     ///
     /// `Unavailable` if there is no thread to be had.
-    pub(crate) fn start(
-        place: Arc<dyn Place>,
-        server: u64,
-        channel: Vec<u8>,
-        waited: Arc<Waited>,
-    ) -> Result<Self> {
+    pub(crate) fn start(place: Arc<dyn Place>, server: u64, ears: Ears) -> Result<Self> {
         let shared =
             Arc::new(Shared { tries: Mutex::default(), changed: Condvar::new(), client: AtomicI64::new(0) });
-        let listening = Listening { place, server, channel, waited, shared: Arc::downgrade(&shared) };
+        let listening = Listening { place, server, ears, shared: Arc::downgrade(&shared) };
         thread::Builder::new()
             .name("tenure-redis-watch".into())
             .spawn(move || listening.run())
@@ -109,8 +117,7 @@ impl Shared {
 struct Listening {
     place: Arc<dyn Place>,
     server: u64,
-    channel: Vec<u8>,
-    waited: Arc<Waited>,
+    ears: Ears,
     shared: Weak<Shared>,
 }
 
@@ -124,7 +131,7 @@ impl Listening {
                 shared.listens_as(0);
             }
             // Whoever waits asks again now, and then at its own pace.
-            self.waited.all_changed();
+            self.ears.waited.all_changed();
             pause = if Moment::now().since(began) > SILENCE { Duration::from_millis(50) } else { pause * 2 };
             pause = pause.min(Duration::from_secs(2));
             self.sleep(pause);
@@ -149,15 +156,18 @@ impl Listening {
         let client = id(&mut connection)?;
         let mut messages = connection.as_pubsub();
         messages.subscribe(INVALIDATED)?;
-        if !self.channel.is_empty() {
-            messages.subscribe(&self.channel)?;
+        if !self.ears.channel.is_empty() {
+            messages.subscribe(&self.ears.channel)?;
+        }
+        if let Some(places) = &self.ears.places {
+            messages.subscribe(places.channel())?;
         }
         messages.set_read_timeout(Some(LOOK))?;
         if let Some(shared) = self.shared.upgrade() {
             shared.listens_as(client);
         }
         // What happened before the connection was there was heard by nobody.
-        self.waited.all_changed();
+        self.ears.waited.all_changed();
         let mut heard = Moment::now();
         while self.shared.strong_count() > 0 && self.place.epoch() == epoch {
             match messages.get_message() {
@@ -178,13 +188,28 @@ impl Listening {
     }
 
     fn hear(&self, message: &Msg) {
-        if message.get_channel_name() != INVALIDATED {
-            return self.waited.changed(message.get_payload_bytes());
+        let Ears { waited, places, .. } = &self.ears;
+        match (message.get_channel_name(), places) {
+            (INVALIDATED, _) => match message.get_payload::<Option<Vec<Vec<u8>>>>() {
+                Ok(Some(keys)) => keys.iter().for_each(|key| waited.changed(key)),
+                // All keys are gone.
+                _ => waited.all_changed(),
+            },
+            (_, None) => waited.changed(message.get_payload_bytes()),
+            (_, Some(places)) => {
+                if let Some(release) = places.hear(message.get_payload_bytes()) {
+                    self.say(&release);
+                }
+            }
         }
-        match message.get_payload::<Option<Vec<Vec<u8>>>>() {
-            Ok(Some(keys)) => keys.iter().for_each(|key| self.waited.changed(key)),
-            // All keys are gone.
-            _ => self.waited.all_changed(),
+    }
+
+    /// Sends a call on a connection of its own; rare enough for that. Whether it is answered matters to
+    /// nobody.
+    fn say(&self, call: &Call) {
+        let Ok(server) = self.place.server(call.key()) else { return };
+        if let Ok(mut wire) = self.place.connection(server) {
+            drop(wire.exchange(&call.packed(By::Text)));
         }
     }
 }

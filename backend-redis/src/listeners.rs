@@ -5,26 +5,25 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tenure_core::{Result, Site};
+use tenure_core::Result;
 
 use crate::keys::Keys;
-use crate::listener::Listener;
+use crate::listener::{Ears, Listener};
 use crate::pool::Tracker;
-use crate::waited::{Registration, Waited};
+use crate::waited::Registration;
 use crate::wire::Place;
 
 /// All listeners of a store in one process.
 pub(crate) struct Listeners {
     place: Arc<dyn Place>,
-    channel: Vec<u8>,
-    waited: Arc<Waited>,
+    ears: Ears,
     /// By the number of the server.
     all: Mutex<HashMap<u64, Arc<Listener>>>,
 }
 
 impl Listeners {
-    pub(crate) fn new(place: Arc<dyn Place>, channel: Vec<u8>, site: Site) -> Self {
-        Self { place, channel, waited: Waited::new(site), all: Mutex::default() }
+    pub(crate) fn new(place: Arc<dyn Place>, ears: Ears) -> Self {
+        Self { place, ears, all: Mutex::default() }
     }
 
     /// Promises to notify of a lock, once somebody listens where it lies.
@@ -33,9 +32,17 @@ impl Listeners {
     ///
     /// `Unavailable` if nobody could connect.
     pub(crate) fn register(&self, key: &str, keys: &Keys, patience: Duration) -> Result<Registration> {
-        let (_, listener) = self.listener(keys)?;
-        listener.listening(patience)?;
-        Ok(self.waited.clone().register(key, keys))
+        self.wait_until_it_listens(keys, patience)?;
+        Ok(self.ears.waited.clone().register(key, keys))
+    }
+
+    /// Waits until somebody listens where a lock lies.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if nobody could connect.
+    pub(crate) fn wait_until_it_listens(&self, keys: &Keys, patience: Duration) -> Result<()> {
+        self.listener(keys)?.1.listening(patience)
     }
 
     /// Whom the server is to tell of a key's change, if anybody here waits for that lock.
@@ -50,7 +57,7 @@ impl Listeners {
 
     /// Whether anybody in this process waits for a lock.
     pub(crate) fn is_awaited(&self, keys: &Keys) -> bool {
-        self.waited.is_awaited(keys)
+        self.ears.waited.is_awaited(keys)
     }
 
     fn listener(&self, keys: &Keys) -> Result<(u64, Arc<Listener>)> {
@@ -62,7 +69,7 @@ impl Listeners {
         // Nobody waits at nodes that serve nothing any more.
         all.retain(|server, _| self.place.serves(*server));
         let place = self.place.clone();
-        let listener = Arc::new(Listener::start(place, server, self.channel.clone(), self.waited.clone())?);
+        let listener = Arc::new(Listener::start(place, server, self.ears.clone())?);
         all.insert(server, listener.clone());
         Ok((server, listener))
     }

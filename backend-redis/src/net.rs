@@ -10,10 +10,10 @@ use crate::aio::{Limits, Link};
 use crate::cluster::Address;
 use crate::cluster::aio::Cluster;
 use crate::dial::Dial;
+use crate::ears::Ears;
 use crate::resp::Reply;
 use crate::script::{self, By, Call};
 use crate::sentinel::aio::Source;
-use crate::waited::Waited;
 
 /// Which servers there are.
 pub(crate) enum Servers {
@@ -59,16 +59,16 @@ impl Net {
         servers: Servers,
         runtime: Handle,
         limits: Limits,
-        waited: Arc<Waited>,
+        ears: Arc<Ears>,
     ) -> Result<(Self, bool)> {
         match servers {
             Servers::One(source) => {
-                let link = Link::new(source, runtime.clone(), limits, waited);
+                let link = Link::new(source, runtime.clone(), limits, ears);
                 let tracks = link.tracks().await?;
                 Ok((Self { runtime, way: Way::One(Arc::new(link)) }, tracks))
             }
             Servers::Cluster(seeds, dial) => {
-                let cluster = Cluster::open(seeds, dial, runtime.clone(), limits, waited).await?;
+                let cluster = Cluster::open(seeds, dial, runtime.clone(), limits, ears).await?;
                 let mut tracks = Err(script::no_answer());
                 for node in cluster.parts().await? {
                     tracks = node.tracks().await;
@@ -98,6 +98,14 @@ impl Net {
                 Err(error) => calls.iter().map(|_| Err(script::unanswered(&error))).collect(),
             },
             Way::Cluster(cluster) => cluster.exchange_each(calls, manner).await,
+        }
+    }
+
+    /// Listens to a channel at the server of a key; what is published in a cluster is heard at all nodes.
+    pub(crate) async fn listen(&self, key: &[u8], channel: &[u8]) -> Result<()> {
+        match &self.way {
+            Way::One(link) => link.listen(channel).await,
+            Way::Cluster(cluster) => cluster.link(key)?.listen(channel).await,
         }
     }
 

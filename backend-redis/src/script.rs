@@ -9,7 +9,8 @@ use tenure_core::{
 };
 
 use crate::acks::Acks;
-use crate::keys::{Keys, Sibling};
+use crate::fair::{self, Queue};
+use crate::keys::{Keys, MARK, Sibling};
 use crate::resp::{Commands, Packed, Reply};
 
 /// A script as the server gets it, and the name under which it keeps it.
@@ -18,11 +19,14 @@ pub(crate) struct Script {
     digest: String,
 }
 
+/// Scripts, each of one text after another.
 macro_rules! scripts {
-    ($($name:ident $file:literal;)*) => {$(
-        pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!($file)));
+    ($($name:ident $($file:literal)+;)*) => {$(
+        pub(crate) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(concat!($(include_str!($file)),+)));
     )*};
 }
+pub(crate) use scripts;
 
 scripts! {
     ACQUIRE "lua/acquire.lua";
@@ -33,10 +37,12 @@ scripts! {
     RELEASE_SHARE "lua/release_share.lua";
     INSPECT "lua/inspect.lua";
     AWAITED "lua/awaited.lua";
+    GUARDED_ACQUIRE "lua/guard_begin.lua" "lua/acquire.lua" "lua/guard_end.lua";
+    GUARDED_SHARE "lua/guard_begin.lua" "lua/share.lua" "lua/guard_end.lua";
 }
 
 impl Script {
-    fn new(text: &'static str) -> Self {
+    pub(crate) fn new(text: &'static str) -> Self {
         let digest = Sha1::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
         Self { text, digest }
     }
@@ -54,9 +60,22 @@ pub(crate) struct Call {
     script: &'static Script,
     keys: Vec<Vec<u8>>,
     arguments: Vec<Vec<u8>>,
+    /// Whether it is told how it is named, which tells whether the server was started anew.
+    guarded: bool,
 }
 
 impl Call {
+    pub(crate) fn new(script: &'static Script, keys: Vec<Vec<u8>>, arguments: Vec<Vec<u8>>) -> Self {
+        Self { script, keys, arguments, guarded: false }
+    }
+
+    /// The same behind a guard, in a script that has one.
+    fn behind(mut self, guard: &Guard, script: &'static Script) -> Self {
+        self.keys.push(guard.key.clone());
+        self.arguments.push(millis(guard.longest));
+        Self { script, guarded: true, ..self }
+    }
+
     /// As a request.
     pub(crate) fn packed(&self, by: By) -> Packed {
         let mut packed = Packed::default();
@@ -77,6 +96,9 @@ impl Call {
         let count = self.keys.len().to_string();
         let mut arguments: Vec<&[u8]> = vec![command, script.as_bytes(), count.as_bytes()];
         arguments.extend(self.keys.iter().chain(&self.arguments).map(Vec::as_slice));
+        if self.guarded {
+            arguments.push(if by == By::Text { b"1" } else { b"0" });
+        }
         commands.push(&arguments);
     }
 }
@@ -93,7 +115,7 @@ pub(crate) enum How {
 }
 
 impl How {
-    fn restores(self) -> Vec<u8> {
+    pub(crate) fn restores(self) -> Vec<u8> {
         if self == Self::Restore { b"1".to_vec() } else { Vec::new() }
     }
 }
@@ -111,11 +133,44 @@ pub(crate) struct Dialect {
     pub(crate) note_life: Duration,
     /// What replicas must know before a grant or a renewal counts.
     pub(crate) acks: Option<Acks>,
+    /// The queue of waiters at the server, if there is one.
+    pub(crate) queue: Option<Queue>,
+    /// What keeps locks closed after the server was started, if that is asked for.
+    pub(crate) guard: Option<Guard>,
+}
+
+/// What keeps locks closed after the server was started or lost its data.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    key: Vec<u8>,
+    longest: Duration,
+}
+
+impl Guard {
+    /// A guard of all locks with a prefix, whose leases are no longer than `longest`.
+    pub(crate) fn new(prefix: &str, longest: Duration) -> Self {
+        Self { key: format!("{MARK}r:{prefix}").into_bytes(), longest }
+    }
 }
 
 impl Dialect {
     /// Takes a lock, or takes up again what the claim's owner holds.
     pub(crate) fn acquire(&self, claim: &Claim, keys: &Keys, how: How) -> Result<Call> {
+        let call = self.take(claim, keys, how)?;
+        Ok(match &self.guard {
+            Some(guard) if how != How::Restore => {
+                let script = match (&self.queue, claim.mode()) {
+                    (Some(_), _) => fair::guarded_acquire(),
+                    (None, Mode::Exclusive) => &GUARDED_ACQUIRE,
+                    (None, _) => &GUARDED_SHARE,
+                };
+                call.behind(guard, script)
+            }
+            _ => call,
+        })
+    }
+
+    fn take(&self, claim: &Claim, keys: &Keys, how: How) -> Result<Call> {
         let ttl = claim.term().ttl().map(|ttl| millis(ttl.get()));
         let ttl =
             ttl.ok_or_else(|| Error::misconfigured("locks in Redis have a lease; leave the session out"))?;
@@ -126,19 +181,22 @@ impl Dialect {
             claim.floor().get().to_string().into_bytes(),
             claim.label().into(),
         ];
+        if let Some(queue) = &self.queue {
+            return Ok(queue.acquire(claim, keys, how, arguments));
+        }
         let (fence, writer) = (keys.sibling(Sibling::Fence), keys.sibling(Sibling::Writer));
         let own = keys.own().to_vec();
         Ok(match claim.mode() {
             Mode::Exclusive => {
                 arguments.push(if how == How::Wait { millis(self.patience) } else { b"0".to_vec() });
                 arguments.push(how.restores());
-                Call { script: &ACQUIRE, keys: vec![own, fence, writer], arguments }
+                Call::new(&ACQUIRE, vec![own, fence, writer], arguments)
             }
             mode => {
                 arguments.push(limit(mode).to_string().into_bytes());
                 arguments.push(how.restores());
                 let sharers = keys.sibling(Sibling::Sharers);
-                Call { script: &SHARE, keys: vec![own, fence, writer, sharers], arguments }
+                Call::new(&SHARE, vec![own, fence, writer, sharers], arguments)
             }
         })
     }
@@ -146,38 +204,44 @@ impl Dialect {
     pub(crate) fn renew(&self, claim: &Claim, keys: &Keys, ttl: Duration) -> Call {
         let ttl = if ttl == Duration::MAX { b"0".to_vec() } else { millis(ttl) };
         let mut arguments = vec![token(claim.owner()), ttl, millis(self.fence_life)];
+        if let Some(queue) = &self.queue {
+            return queue.renew(claim, keys, arguments);
+        }
         let (fence, broken) = (keys.sibling(Sibling::Fence), keys.sibling(Sibling::Broken));
         let own = keys.own().to_vec();
         match kind(claim.mode()) {
-            None => Call { script: &RENEW, keys: vec![own, fence, broken], arguments },
+            None => Call::new(&RENEW, vec![own, fence, broken], arguments),
             Some(kind) => {
                 arguments.push(kind.to_vec());
                 let sharers = keys.sibling(Sibling::Sharers);
-                Call { script: &RENEW_SHARE, keys: vec![own, fence, broken, sharers], arguments }
+                Call::new(&RENEW_SHARE, vec![own, fence, broken, sharers], arguments)
             }
         }
     }
 
     pub(crate) fn release(&self, claim: &Claim, keys: &Keys, keep: Option<Duration>) -> Call {
         let keep = keep.map_or_else(|| b"0".to_vec(), millis);
+        if let Some(queue) = &self.queue {
+            return queue.release(claim, keys, vec![token(claim.owner()), keep, millis(self.fence_life)]);
+        }
         let mut arguments = vec![token(claim.owner()), keep, self.channel.clone()];
         let (own, broken) = (keys.own().to_vec(), keys.sibling(Sibling::Broken));
         match kind(claim.mode()) {
             None => {
                 let writer = keys.sibling(Sibling::Writer);
-                Call { script: &RELEASE, keys: vec![own, broken, writer], arguments }
+                Call::new(&RELEASE, vec![own, broken, writer], arguments)
             }
             Some(kind) => {
                 arguments.push(kind.to_vec());
                 let sharers = keys.sibling(Sibling::Sharers);
-                Call { script: &RELEASE_SHARE, keys: vec![own, broken, sharers], arguments }
+                Call::new(&RELEASE_SHARE, vec![own, broken, sharers], arguments)
             }
         }
     }
 
     /// Whether anybody waits to have a lock alone.
     pub(crate) fn awaited(&self, keys: &Keys) -> Call {
-        Call { script: &AWAITED, keys: vec![keys.sibling(Sibling::Writer)], arguments: Vec::new() }
+        Call::new(&AWAITED, vec![keys.sibling(Sibling::Writer)], Vec::new())
     }
 
     pub(crate) fn look(&self, keys: &Keys) -> Call {
@@ -201,7 +265,10 @@ impl Dialect {
             millis(self.note_life),
             self.channel.clone(),
         ];
-        Call { script: &INSPECT, keys: all, arguments }
+        match &self.queue {
+            Some(queue) => queue.force(keys, arguments),
+            None => Call::new(&INSPECT, all, arguments),
+        }
     }
 }
 
@@ -214,7 +281,7 @@ pub(crate) fn attempt(claim: &Claim, reply: &Reply) -> Result<Attempt<()>> {
             let lease = claim.term().ttl().map_or(Lease::Session, |ttl| Lease::For(ttl.get()));
             Ok(Attempt::Granted(Granted::new((), Fence::new(fence), lease)))
         }
-        (Some(0), [_, left, holder, ..]) => {
+        (Some(0), [_, left, holder, rest @ ..]) => {
             let mut denied = Denied::new();
             if let Some(left) = left.int().and_then(|left| u64::try_from(left).ok()) {
                 // In the last of these milliseconds it is still held.
@@ -225,7 +292,14 @@ pub(crate) fn attempt(claim: &Claim, reply: &Reply) -> Result<Attempt<()>> {
             {
                 denied = denied.holder(Fence::new(fence));
             }
-            Ok(Attempt::Denied(denied))
+            let queued = rest.first().and_then(Reply::int) == Some(1);
+            Ok(Attempt::Denied(if queued { denied.queued() } else { denied }))
+        }
+        (Some(-1), [_, left, ..]) => {
+            let left = left.int().and_then(|left| u64::try_from(left).ok()).ok_or_else(|| odd(reply))?;
+            let closed = "the server was started or lost its data, and leases from before may still be believed in; \
+                          wait for the longest of them, max_ttl, to end";
+            Err(Error::quarantined(Duration::from_millis(left), closed).settled())
         }
         _ => Err(odd(reply)),
     }
@@ -334,18 +408,18 @@ fn token(owner: Owner) -> Vec<u8> {
 
 /// Whole milliseconds, never less. The server counts from the start of the millisecond in which it got
 /// the request, and to the end of the last one, so that nothing ends early.
-fn millis(time: Duration) -> Vec<u8> {
+pub(crate) fn millis(time: Duration) -> Vec<u8> {
     time.as_nanos().div_ceil(1_000_000).to_string().into_bytes()
 }
 
-fn limit(mode: Mode) -> u32 {
+pub(crate) fn limit(mode: Mode) -> u32 {
     match mode {
         Mode::Permit { limit } => limit,
         _ => 0,
     }
 }
 
-fn kind(mode: Mode) -> Option<&'static [u8]> {
+pub(crate) fn kind(mode: Mode) -> Option<&'static [u8]> {
     match mode {
         Mode::Exclusive => None,
         Mode::Permit { .. } => Some(b"p"),

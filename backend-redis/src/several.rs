@@ -127,9 +127,8 @@ impl Several {
                 Servers::One(Source::Followed(followed))
             }
         };
-        let settings = builder.defaults();
-        crate::AsyncRedis::open(servers, &self.label, settings, limits, |tracks| builder.dialect(tracks))
-            .await
+        let site = builder.site(&self.label);
+        crate::AsyncRedis::open(servers, site, limits, |tracks| builder.dialect(tracks)).await
     }
 
     /// How its servers are reached.
@@ -138,6 +137,9 @@ impl Several {
     ///
     /// `Misconfigured` for a setting that cannot work.
     pub(crate) fn dial(&self, builder: &Builder) -> Result<Dial> {
+        if self.kind == Kind::Cluster {
+            builder.for_a_cluster()?;
+        }
         let dial = Dial::new(builder.clone(), self.info.clone());
         for address in &self.addresses {
             dial.client(address)?;

@@ -186,6 +186,7 @@ pub struct Denied {
     pub(crate) retry_after: Option<Duration>,
     pub(crate) holder: Option<Fence>,
     pub(crate) place: Option<&'static Location<'static>>,
+    pub(crate) queued: bool,
 }
 
 impl Denied {
@@ -211,6 +212,13 @@ impl Denied {
     #[must_use]
     pub fn held_at(self, place: &'static Location<'static>) -> Self {
         Self { place: Some(place), ..self }
+    }
+
+    /// The claim, which [waits](Claim::waits), has a place in the store's own queue now. Core asks for
+    /// the promise to [deliver](Site::deliver) next, and [abandons](Backend::abandon) a claim that gives up.
+    #[must_use]
+    pub fn queued(self) -> Self {
+        Self { queued: true, ..self }
     }
 }
 

@@ -22,6 +22,7 @@ pub struct Claim {
     mode: Mode,
     floor: Fence,
     detached: bool,
+    waits: bool,
     process: u32,
     place: &'static Location<'static>,
     tally: Tally,
@@ -77,6 +78,14 @@ impl Claim {
     #[must_use]
     pub fn is_detached(&self) -> bool {
         self.detached
+    }
+
+    /// Whether the caller waits if it is denied. A store with a queue of its own can give it a place in
+    /// the same step, and says so by [`Denied::queued`](crate::Denied::queued).
+    #[inline]
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.waits
     }
 
     /// The process that asks, by its id. Another one than before means that this is a forked child,
@@ -156,11 +165,17 @@ impl Claim {
             mode: target.mode,
             floor: Fence::new(target.floor.load(Ordering::Relaxed)),
             detached: !target.release_on_drop,
+            waits: false,
             process: if site.is_direct() { 0 } else { std::process::id() },
             place,
             tally: Tally::begin(site),
             target,
         })
+    }
+
+    /// The claim of a caller who waits.
+    pub(crate) fn waiting(self) -> Self {
+        Self { waits: true, ..self }
     }
 
     pub(crate) fn tally(&self) -> &Tally {

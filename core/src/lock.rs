@@ -265,14 +265,14 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         until: Option<Moment>,
         place: &'static Location<'static>,
     ) -> Result<Lock<B, Held<R>>> {
-        let claim = self.claim(Owner::random(), place)?;
+        let claim = self.claim(Owner::random(), place)?.waiting();
         Acquiring::begin(self.site(), &claim).run(|| self.wait_with(claim, until))
     }
 
     fn wait_with(&self, claim: Claim, until: Option<Moment>) -> Result<Lock<B, Held<R>>> {
         let backend = &self.data.backend;
         let site = backend.site();
-        let alone = site.is_direct() || !site.has_line(claim.key());
+        let alone = site.is_direct() || !(site.is_queued() || site.has_line(claim.key()));
         // Whoever comes again and again lets those go first who are woken only now.
         let rest = alone && !site.is_direct() && site.asks_alone(claim.key()) && backend.is_awaited(&claim);
         // Without a line, the first answer is all that most acquisitions need.

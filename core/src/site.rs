@@ -35,7 +35,7 @@ struct Inner {
     id: u64,
     label: Arc<str>,
     settings: Settings,
-    direct: bool,
+    kind: Kind,
     time: Time,
     /// How many wait in `lines`, so that an uncontended acquire need not look.
     waiting: AtomicUsize,
@@ -45,6 +45,17 @@ struct Inner {
     /// How often a lone waiter of this process asked for a key in a row.
     alone: Mutex<HashMap<Box<str>, Budget>>,
     lane: Lane,
+}
+
+/// Where waiters stand in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// In one line for each process.
+    Lines,
+    /// In one line for each process, the first of which stands in the store's own queue.
+    Queued,
+    /// In the store, which is inside the process.
+    Direct,
 }
 
 type Listed = Weak<dyn HeldHere>;
@@ -80,30 +91,38 @@ impl Site {
     /// A store that may be shared with other processes. `label` is its URL without a password.
     #[must_use]
     pub fn new(label: impl Into<Box<str>>, settings: Settings) -> Self {
-        Self::with(label.into(), settings, false, Time::Host)
+        Self::with(label.into(), settings, Kind::Lines, Time::Host)
+    }
+
+    /// A store that processes share and that keeps a queue of waiters, in which each process has one
+    /// place for a name: an attempt of a claim that [waits](crate::Claim::waits) takes it, as
+    /// [`Denied::queued`](crate::Denied::queued) says, and grants are [delivered](Self::deliver).
+    #[must_use]
+    pub fn queued(label: impl Into<Box<str>>, settings: Settings) -> Self {
+        Self::with(label.into(), settings, Kind::Queued, Time::Host)
     }
 
     /// A store inside this process that queues its waiters itself, in the order of their
     /// [`watch`](crate::Backend::watch) calls, and delivers every grant to them.
     #[must_use]
     pub fn direct(label: impl Into<Box<str>>, settings: Settings) -> Self {
-        Self::with(label.into(), settings, true, Time::Host)
+        Self::with(label.into(), settings, Kind::Direct, Time::Host)
     }
 
     /// A store for tests, whose leases, renewals and waits happen in the time of a clock.
     #[must_use]
     pub fn on_clock(label: impl Into<Box<str>>, settings: Settings, clock: &Clock) -> Self {
-        Self::with(label.into(), settings, false, Time::Test(clock.clone()))
+        Self::with(label.into(), settings, Kind::Lines, Time::Test(clock.clone()))
     }
 
-    fn with(label: Box<str>, settings: Settings, direct: bool, time: Time) -> Self {
+    fn with(label: Box<str>, settings: Settings, kind: Kind, time: Time) -> Self {
         process_wide! { static NEXT: AtomicU64 = AtomicU64::new(1); }
         observe::opened();
         let site = Self(Arc::new(Inner {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             label: label.into(),
             settings,
-            direct,
+            kind,
             time,
             waiting: AtomicUsize::new(0),
             lines: Mutex::default(),
@@ -112,7 +131,7 @@ impl Site {
             alone: Mutex::default(),
             lane: Lane::default(),
         }));
-        if !direct {
+        if kind != Kind::Direct {
             let mut sites = all_sites();
             sites.retain(|site| site.strong_count() > 0);
             sites.push(Arc::downgrade(&site.0));
@@ -229,7 +248,12 @@ impl Site {
 
     #[inline]
     pub(crate) fn is_direct(&self) -> bool {
-        self.0.direct
+        self.0.kind == Kind::Direct
+    }
+
+    /// Whether the first in each process's line stands in the store's own queue.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.0.kind == Kind::Queued
     }
 
     pub(crate) fn lane(&self) -> &Lane {

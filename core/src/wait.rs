@@ -26,6 +26,8 @@ pub(crate) struct Wait<'c> {
     /// Whether the store may keep something for this claim: a place in its queue, or a grant whose
     /// answer got lost.
     leftover: bool,
+    /// Whether nothing has been heard of the store yet, nor of a line before this one.
+    fresh: bool,
     _waiting: Waiting,
 }
 
@@ -67,12 +69,17 @@ impl<'c> Wait<'c> {
             last_error: None,
             last_denied: Denied::new(),
             leftover: false,
+            fresh: false,
             _waiting: Waiting::begin(site),
         };
         // Who finds a line stands behind it; asking the store would be overtaking.
         if !site.is_direct() && site.has_line(claim.key()) {
             observe::contended(site, claim, Denied::new());
             wait.stand_in_line();
+        } else if site.is_queued() {
+            // Nor may those who come at the same time take a place each in the store's queue.
+            wait.stand_in_line();
+            wait.fresh = wait.waiter.as_ref().is_some_and(|standing| standing.first);
         }
         wait
     }
@@ -102,11 +109,14 @@ impl<'c> Wait<'c> {
                     (standing.first, standing.watched) = (true, watched);
                 }
                 match promotion {
+                    // A place in the store's queue is taken at once.
+                    _ if self.site.is_queued() => self.policy.notified(now),
                     Promotion::Vacant => self.policy.notified(now),
                     Promotion::Behind { lease, rest } => self.stand_behind(now, lease, rest),
                 }
             }
-            if news.notified || news.released {
+            // A store that has the claim in its queue hands it what was released.
+            if news.notified || (news.released && !self.last_denied.queued) {
                 match std::mem::take(&mut self.steps_back) {
                     true => self.step_back(now, news.notified),
                     false => self.policy.notified(now),
@@ -115,15 +125,21 @@ impl<'c> Wait<'c> {
         }
         let step = self.policy.step(now);
         match &self.waiter {
+            _ if self.fresh => Turn::Ask,
             _ if step == Step::TimedOut => Turn::TimedOut,
             Some(standing) if !standing.first => Turn::Sleep(self.policy.limit()),
-            Some(standing) if !standing.watched => Turn::Watch,
+            Some(standing) if !standing.watched && self.is_to_watch() => Turn::Watch,
             _ => match step {
                 Step::Ask => Turn::Ask,
                 Step::Sleep(until) => Turn::Sleep(until),
                 Step::TimedOut => Turn::TimedOut,
             },
         }
+    }
+
+    /// Whether the store is to promise to tell. One with a queue is asked first, for a place in it.
+    fn is_to_watch(&self) -> bool {
+        !self.site.is_queued() || self.last_denied.queued
     }
 
     /// The store said no.
@@ -133,6 +149,8 @@ impl<'c> Wait<'c> {
     }
 
     fn turned_away(&mut self, now: Moment, denied: Denied) {
+        self.leftover |= denied.queued;
+        self.fresh = false;
         self.last_denied = denied;
         self.last_error = None;
         if self.waiter.is_none() {
@@ -145,11 +163,13 @@ impl<'c> Wait<'c> {
             return;
         }
         let ours = site.holding(claim.key()).is_some();
+        // A store with a queue that gave no place in it has nothing to tell before the time that it said.
+        let closed = (site.is_queued() && !denied.queued).then(|| Watch::armed(()));
         site.in_line(claim.key(), |line| {
             if !ours {
                 line.passed_over();
             }
-            policy.denied(now, denied.retry_after, line.watch(), jitter);
+            policy.denied(now, denied.retry_after, line.watch().or(closed.as_ref()), jitter);
         });
     }
 
@@ -162,12 +182,11 @@ impl<'c> Wait<'c> {
             return Ok(());
         }
         self.leftover |= !error.is_settled();
-        // A store that is down when first asked is an error at once.
-        let patient = self.waiter.is_some() && error.is_unavailable();
-        if !patient {
+        if self.waiter.is_none() || !error.is_unavailable() {
             return Err(error);
         }
-        if !self.policy.failed(now, Jitter::random()) {
+        // A store that is down when first asked is an error at once.
+        if self.fresh || !self.policy.failed(now, Jitter::random()) {
             let message: Arc<str> = error.to_string().into();
             self.site.in_line(self.claim.key(), |line| line.fail(&message));
             return Err(error);
@@ -187,10 +206,19 @@ impl<'c> Wait<'c> {
             standing._promise = Some(watch);
             return;
         }
-        let before = self.site.in_line(self.claim.key(), |line| line.keep_watch(watch)).flatten();
-        drop(before);
-        // The lock may have become free between the denial and now.
-        self.policy.notified(now);
+        let delivers = watch.is_queued() && self.last_denied.queued;
+        let Self { site, claim, policy, last_denied, .. } = self;
+        let kept = site.in_line(claim.key(), |line| {
+            if delivers {
+                policy.denied(now, last_denied.retry_after, Some(&watch), Jitter::random());
+            }
+            line.keep_watch(watch)
+        });
+        drop(kept);
+        if !delivers {
+            // The lock may have become free between the denial and now.
+            policy.notified(now);
+        }
     }
 
     /// Ends the wait with the lock: the next in line waits for its release.
@@ -377,6 +405,50 @@ mod tests {
         drop(next);
         assert_eq!(site.waiting("lock:x"), 0);
         assert!(!site.has_line("lock:x"));
+    }
+
+    #[test]
+    fn of_those_who_come_at_once_only_the_first_asks_a_store_with_a_queue() {
+        let site = Site::queued("test:", Settings::default());
+        let (first, second) = (claim(&site).waiting(), claim(&site).waiting());
+        let waker = Waker::from(Arc::new(Task::default()));
+        let mut one = Wait::new(&site, &first, NOW, Some(NOW));
+        let mut other = Wait::new(&site, &second, NOW, None);
+        assert!(matches!(one.turn(&waker, NOW), Turn::Ask), "it did not ask once");
+        assert!(matches!(other.turn(&waker, NOW), Turn::Sleep(Moment::FAR)), "both asked");
+        one.won(Lease::For(Duration::from_secs(30)));
+        assert!(matches!(other.turn(&waker, NOW), Turn::Ask), "it took no place in the queue");
+    }
+
+    #[test]
+    fn a_store_with_a_queue_that_is_down_when_first_asked_is_an_error_at_once_for_the_whole_line() {
+        let site = Site::queued("test:", Settings::default());
+        let (first, second) = (claim(&site).waiting(), claim(&site).waiting());
+        let waker = Waker::from(Arc::new(Task::default()));
+        let mut one = Wait::new(&site, &first, NOW, None);
+        let mut other = Wait::new(&site, &second, NOW, None);
+        assert!(matches!(one.turn(&waker, NOW), Turn::Ask));
+        assert!(one.failed(NOW, Error::unavailable("down")).is_err(), "it was patient");
+        assert!(matches!(other.turn(&waker, NOW), Turn::Failed(_)));
+    }
+
+    #[test]
+    fn who_has_a_place_in_the_queue_of_a_store_asks_again_only_when_told_to_and_leaves_it() {
+        let site = Site::queued("test:", Settings::default());
+        let (claim, waker) = (claim(&site).waiting(), Waker::from(Arc::new(Task::default())));
+        let mut wait = Wait::new(&site, &claim, NOW, None);
+        wait.denied(NOW, Denied::new().retry_after(Duration::from_secs(30)).queued());
+        assert!(matches!(wait.turn(&waker, NOW), Turn::Watch));
+        let recheck = Duration::from_secs(5);
+        wait.watching(NOW, Ok(Watch::queued(()).recheck_within(recheck)));
+        let sleeps = |wait: &mut Wait<'_>| matches!(wait.turn(&waker, NOW), Turn::Sleep(until) if until == NOW + recheck);
+        assert!(sleeps(&mut wait), "it asked although the store would deliver");
+        site.released("lock:x");
+        assert!(sleeps(&mut wait), "it asked for what the store hands on");
+        site.recheck(claim.owner());
+        assert!(matches!(wait.turn(&waker, NOW), Turn::Ask), "it did not ask although it was told to");
+        let (given, leftover) = wait.give_up();
+        assert!(given.is_none() && leftover, "its place in the queue stays taken");
     }
 
     /// Two waits of one process: one that wins as often as a process may in a row, and the one behind it.

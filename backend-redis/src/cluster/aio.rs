@@ -13,11 +13,11 @@ use super::slots::{self, Address, Redirect, Slots};
 use super::{Part, told};
 use crate::aio::{Limits, Link};
 use crate::dial::Dial;
+use crate::ears::Ears;
 use crate::net::Manner;
 use crate::pool::doubtful;
 use crate::resp::Reply;
 use crate::script::{self, Call};
-use crate::waited::Waited;
 
 /// The way of tasks to all nodes.
 pub(crate) struct Cluster {
@@ -37,11 +37,11 @@ impl Cluster {
         dial: Dial,
         runtime: Handle,
         limits: Limits,
-        waited: Arc<Waited>,
+        ears: Arc<Ears>,
     ) -> Result<Self> {
         let on = runtime.clone();
         let open = move |address: &Address| {
-            Ok(Arc::new(Link::new(dial.client(address)?.into(), on.clone(), limits, waited.clone())))
+            Ok(Arc::new(Link::new(dial.client(address)?.into(), on.clone(), limits, ears.clone())))
         };
         let cluster = Self { known: Known::new(seeds, open), limits, runtime };
         let whom = cluster.known.whom();
@@ -159,6 +159,11 @@ impl Cluster {
             });
         }
         answers
+    }
+
+    /// The way to the node that has a key.
+    pub(crate) fn link(&self, key: &[u8]) -> Result<Arc<Link>> {
+        Route::new(&self.known, key, Moment::now() + self.limits.io)?.node()
     }
 
     /// The nodes that hold a part of the keys each.

@@ -109,7 +109,7 @@ fn a_renewal_after_expiry_says_lost(ctx: &Ctx) -> Outcome {
 fn a_renewal_after_expiry_brings_nothing_back(ctx: &Ctx) -> Outcome {
     let lock = ctx.lock();
     let late = Bare::acquire(&ctx.subject, lock.name().as_str(), ctx.ttl())?;
-    sleep_until(Moment::now() + ctx.ttl() + ctx.ttl() / 50);
+    sleep_until(Moment::now() + ctx.ttl() + GRAIN);
     drop(late.renew(ctx.ttl()));
     drop(late.renew(ctx.long()));
     free_within(&lock, SOON, "a name whose owner came too late to renew")?.release()?;

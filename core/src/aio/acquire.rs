@@ -176,11 +176,11 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
         until: Option<Moment>,
         place: &'static Location<'static>,
     ) -> Result<Lock<B, Held<R>>> {
-        let claim = self.claim(Owner::random(), place)?;
+        let claim = self.claim(Owner::random(), place)?.waiting();
         acquiring!(self.site(), &claim, {
             let backend = &self.data.backend;
             let site = backend.site();
-            let alone = site.is_direct() || !site.has_line(claim.key());
+            let alone = site.is_direct() || !(site.is_queued() || site.has_line(claim.key()));
             // Whoever comes again and again lets those go first who are woken only now.
             let rest = alone
                 && !site.is_direct()
@@ -249,7 +249,7 @@ impl<'l, B: AsyncHandle, R: Rule> Asking<'l, B, R> {
                 Ok(Answer::Granted { granted, sent })
             }
             Ok(Attempt::Denied(denied)) => {
-                self.doubt = before;
+                self.doubt = before || denied.queued;
                 Ok(Answer::Denied(denied))
             }
             Err(error) => {

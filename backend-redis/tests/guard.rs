@@ -1,0 +1,100 @@
+//! The guard that keeps locks closed after the server forgot them.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tenure_core::{Lock, Moment, Result, Settings};
+use tenure_redis::{Builder, Redis};
+use tenure_servers::{self as servers, Outcome};
+
+/// The longest lease, which is waited out.
+const LONGEST: Duration = Duration::from_millis(1500);
+
+fn main() -> ExitCode {
+    let tests = servers::tests![
+        a_server_that_forgot_everything_grants_nothing_until_the_longest_lease_is_over,
+        a_server_that_forgot_the_latest_only_does_so_too,
+        a_guard_closes_fair_locks_and_shared_locks_alike,
+        forgotten_scripts_close_nothing,
+    ];
+    servers::run("redis", tests)
+}
+
+fn builder(server: &servers::Redis) -> Result<Builder> {
+    let settings = Settings::default().with_lease(Duration::from_secs(1))?.with_max_ttl(LONGEST)?;
+    Ok(Redis::builder(&server.url()).settings(settings).restart_guard())
+}
+
+/// A store on a server that was started long ago.
+fn settled(builder: &Builder) -> Result<Redis> {
+    let store = builder.clone().connect()?;
+    let began = Moment::now();
+    let error = Lock::new(&store, "first").try_acquire().expect_err("the server is new");
+    let left = error.retry_after().unwrap_or_default();
+    assert!(error.is_quarantined() && left <= LONGEST + Duration::from_millis(2), "{error:?}");
+    Lock::new(&store, "first").acquire()?.release()?;
+    let waited = Moment::now().since(began);
+    assert!(waited >= left && waited < LONGEST * 2, "it waited {waited:?} of {left:?}");
+    Ok(store)
+}
+
+/// Restarts the server under a lock, and sees that nobody gets it while its holder believes in it.
+fn restart_under(server: &mut servers::Redis, builder: &Builder, store: &Redis) -> Outcome {
+    let held = Lock::new(store, "a").ttl(LONGEST).acquire()?;
+    let deadline = held.deadline().expect("it has a lease");
+    server.restart()?;
+    for lock in [Lock::new(&builder.clone().connect()?, "a"), Lock::new(store, "a"), Lock::new(store, "b")] {
+        let error = lock.try_acquire().expect_err("leases from before may be believed in");
+        assert!(error.is_quarantined() && error.retry_after().is_some(), "{error:?}");
+    }
+    assert!(held.renew().is_err_and(|error| error.is_lost()), "the server forgot it");
+    let next = Lock::new(&builder.clone().connect()?, "a").acquire()?;
+    assert!(Moment::now() >= deadline, "it was granted while its holder believed in it");
+    assert!(next.fence() > held.fence());
+    next.release()?;
+    Ok(())
+}
+
+fn a_server_that_forgot_everything_grants_nothing_until_the_longest_lease_is_over() -> Outcome {
+    let mut server = servers::Redis::with(&[])?;
+    let builder = builder(&server)?;
+    let store = settled(&builder)?;
+    restart_under(&mut server, &builder, &store)?;
+    let held = Lock::new(&store, "a").acquire()?;
+    server.command("FLUSHALL")?;
+    assert!(Lock::new(&store, "a").try_acquire().is_err_and(|error| error.is_quarantined()));
+    drop(held);
+    Ok(())
+}
+
+fn a_server_that_forgot_the_latest_only_does_so_too() -> Outcome {
+    let mut server = servers::Redis::with(&[])?;
+    let builder = builder(&server)?;
+    let store = settled(&builder)?;
+    // The guard is saved, and what comes after it is not.
+    server.command("SAVE")?;
+    restart_under(&mut server, &builder, &store)?;
+    assert!(server.command("EXISTS ~r:lock:")?.starts_with(":1"));
+    Ok(())
+}
+
+fn a_guard_closes_fair_locks_and_shared_locks_alike() -> Outcome {
+    let mut server = servers::Redis::with(&[])?;
+    let builder = builder(&server)?;
+    let fair = builder.clone().fair();
+    let store = settled(&fair)?;
+    restart_under(&mut server, &fair, &store)?;
+    server.restart()?;
+    let plain = builder.connect()?;
+    assert!(Lock::new(&plain, "s").shared().try_acquire().is_err_and(|error| error.is_quarantined()));
+    Lock::new(&plain, "s").shared().acquire()?.release()?;
+    Ok(())
+}
+
+fn forgotten_scripts_close_nothing() -> Outcome {
+    let server = servers::Redis::with(&[])?;
+    let store = settled(&builder(&server)?)?;
+    server.command("SCRIPT FLUSH")?;
+    Lock::new(&store, "a").try_acquire()?.release()?;
+    Ok(())
+}
