@@ -11,12 +11,12 @@ use tenure_core::{
 
 use crate::config::Builder;
 use crate::diagnose;
+use crate::ear::Hearing;
 use crate::keys::Keys;
 use crate::listener::Listener;
 use crate::pool::{Answers, Tracker, Transport};
 use crate::resp::{Packed, Reply};
 use crate::script::{self, Call, Dialect, How};
-use crate::wire::Timed;
 
 /// Locks in a Redis or Valkey server.
 ///
@@ -29,7 +29,7 @@ struct Inner {
     site: Site,
     transport: Box<dyn Transport>,
     dialect: Dialect,
-    listening: Option<Timed>,
+    hearing: Arc<dyn Hearing>,
     listener: Mutex<Option<Arc<Local>>>,
 }
 
@@ -63,11 +63,11 @@ impl Redis {
         label: &str,
         settings: Settings,
         transport: Box<dyn Transport>,
-        listening: Option<Timed>,
+        hearing: Arc<dyn Hearing>,
         dialect: Dialect,
     ) -> Self {
         let site = Site::new(label, settings);
-        Self(Arc::new(Inner { site, transport, dialect, listening, listener: Mutex::default() }))
+        Self(Arc::new(Inner { site, transport, dialect, hearing, listener: Mutex::default() }))
     }
 
     pub(crate) fn dialect(&self) -> &Dialect {
@@ -103,10 +103,8 @@ impl Redis {
         if let Some(local) = slot.as_ref().filter(|local| local.pid == pid) {
             return Ok(local.clone());
         }
-        let Some(timed) = &self.0.listening else {
-            return Err(Error::unavailable("there is no connection to listen on").settled());
-        };
-        let listener = Listener::start(timed.clone(), self.0.dialect.channel.clone(), self.0.site.clone())?;
+        let (hearing, channel) = (self.0.hearing.clone(), self.0.dialect.channel.clone());
+        let listener = Listener::start(hearing, channel, self.0.site.clone())?;
         let local = Arc::new(Local { pid, listener });
         *slot = Some(local.clone());
         Ok(local)

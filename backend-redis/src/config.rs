@@ -1,5 +1,6 @@
 //! Opening a store: where the server is, and how long it may take.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
@@ -118,10 +119,17 @@ impl Builder {
         let timed = Timed { client, connect_timeout: self.connect_timeout, io_timeout: self.io_timeout };
         let transport = Pool::new(timed.clone(), self.pool_size, self.connect_timeout);
         let dialect = self.dialect(crate::backend::can_track(&transport)?);
-        Ok(Redis::new(label, self.settings, Box::new(transport), Some(timed), dialect))
+        Ok(Redis::new(label, self.settings, Box::new(transport), Arc::new(timed), dialect))
     }
 
     fn client(&self, info: ConnectionInfo) -> Result<Client> {
+        self.check()?;
+        Client::open(info)
+            .map_err(|source| Error::misconfigured("the URL cannot be used").with_source(source))
+    }
+
+    /// Whether the settings can work.
+    pub(crate) fn check(&self) -> Result<()> {
         within("connect_timeout", self.connect_timeout)?;
         within("io_timeout", self.io_timeout)?;
         if !(1..=10_000).contains(&self.pool_size) {
@@ -135,8 +143,17 @@ impl Builder {
                 "the prefix begins with {MARK:?}, as the keys beside a lock do; choose another"
             )));
         }
-        Client::open(info)
-            .map_err(|source| Error::misconfigured("the URL cannot be used").with_source(source))
+        Ok(())
+    }
+
+    #[cfg(feature = "r2d2_redis")]
+    pub(crate) fn limits(&self) -> (Duration, Duration) {
+        (self.connect_timeout, self.io_timeout)
+    }
+
+    #[cfg(feature = "r2d2_redis")]
+    pub(crate) fn into_settings(self) -> Settings {
+        self.settings
     }
 
     fn info(&self) -> Result<ConnectionInfo> {
@@ -150,7 +167,7 @@ impl Builder {
         Err(Error::misconfigured("this build has no TLS; add the feature `tls` of tenure-redis"))
     }
 
-    fn dialect(&self, tracks: bool) -> Dialect {
+    pub(crate) fn dialect(&self, tracks: bool) -> Dialect {
         let tracks = tracks && self.wake == Wake::Auto;
         let channel =
             if tracks { Vec::new() } else { format!("{MARK}n:{}", self.settings.prefix()).into_bytes() };

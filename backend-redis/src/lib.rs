@@ -58,8 +58,11 @@ mod aio;
 mod backend;
 mod config;
 mod diagnose;
+mod ear;
 mod inspect;
 mod keys;
+#[cfg(feature = "r2d2_redis")]
+mod lent;
 mod listener;
 mod pool;
 mod resp;
@@ -71,3 +74,5 @@ mod wire;
 pub use aio::AsyncRedis;
 pub use backend::Redis;
 pub use config::{Builder, Wake};
+#[cfg(feature = "r2d2_redis")]
+pub use lent::PoolBuilder;

@@ -11,13 +11,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use redis::{Connection, FromRedisValue, Msg, RedisError, RedisResult, Value};
 use tenure_core::{Error, Moment, Result, Site};
 
+use crate::ear::{Heard, Hearing};
 use crate::keys::Keys;
-use crate::pool::Tracker;
+use crate::pool::{Broken, Tracker};
+use crate::resp::Reply;
 use crate::waited::{Registration, Waited};
-use crate::wire::Timed;
 
 /// The channel through which a server tells of tracked keys to a client that is not on RESP3.
 const INVALIDATED: &str = "__redis__:invalidate";
@@ -46,7 +46,7 @@ impl Listener {
     /// # Errors
     ///
     /// `Unavailable` if there is no thread to be had.
-    pub(crate) fn start(timed: Timed, channel: Vec<u8>, site: Site) -> Result<Self> {
+    pub(crate) fn start(hearing: Arc<dyn Hearing>, channel: Vec<u8>, site: Site) -> Result<Self> {
         let waited = Waited::new(site);
         let shared = Arc::new(Shared {
             waited: waited.clone(),
@@ -54,7 +54,7 @@ impl Listener {
             changed: Condvar::new(),
             client: AtomicI64::new(0),
         });
-        let listening = Listening { timed, channel, waited, shared: Arc::downgrade(&shared) };
+        let listening = Listening { hearing, channel, waited, shared: Arc::downgrade(&shared) };
         thread::Builder::new()
             .name("tenure-redis-watch".into())
             .spawn(move || listening.run())
@@ -117,7 +117,7 @@ impl Shared {
 
 /// The thread.
 struct Listening {
-    timed: Timed,
+    hearing: Arc<dyn Hearing>,
     channel: Vec<u8>,
     waited: Arc<Waited>,
     shared: Weak<Shared>,
@@ -152,56 +152,41 @@ impl Listening {
     }
 
     /// Listens until the connection fails or nobody is left to listen for.
-    fn listen(&self) -> RedisResult<()> {
-        let mut connection = self.timed.connection()?;
-        let client = id(&mut connection)?;
-        let mut messages = connection.as_pubsub();
-        messages.subscribe(INVALIDATED)?;
-        if !self.channel.is_empty() {
-            messages.subscribe(&self.channel)?;
-        }
-        messages.set_read_timeout(Some(LOOK))?;
-        if let Some(shared) = self.shared.upgrade() {
-            shared.listens_as(client);
-        }
-        // What happened before the connection was there was heard by nobody.
-        self.waited.all_changed();
-        let mut heard = Moment::now();
-        while self.shared.strong_count() > 0 {
-            match messages.get_message() {
-                Ok(message) => {
-                    heard = Moment::now();
-                    self.hear(&message);
-                }
-                Err(error) if is_silence(&error) => {
-                    if Moment::now().since(heard) > SILENCE {
-                        messages.ping::<Value>()?;
-                        heard = Moment::now();
-                    }
-                }
-                Err(error) => return Err(error),
+    fn listen(&self) -> std::result::Result<(), Broken> {
+        let mut channels = vec![INVALIDATED.as_bytes()];
+        channels.extend((!self.channel.is_empty()).then_some(&*self.channel));
+        self.hearing.hear(&channels, LOOK, &mut |client, ear| {
+            if let Some(shared) = self.shared.upgrade() {
+                shared.listens_as(client);
             }
-        }
-        Ok(())
+            // What happened before the connection was there was heard by nobody.
+            self.waited.all_changed();
+            let mut last = Moment::now();
+            while self.shared.strong_count() > 0 {
+                match ear.next()? {
+                    Some(heard) => {
+                        last = Moment::now();
+                        self.hear(&heard);
+                    }
+                    None if Moment::now().since(last) > SILENCE => {
+                        ear.ping()?;
+                        last = Moment::now();
+                    }
+                    None => {}
+                }
+            }
+            Ok(())
+        })
     }
 
-    fn hear(&self, message: &Msg) {
-        if message.get_channel_name() != INVALIDATED {
-            return self.waited.changed(message.get_payload_bytes());
+    fn hear(&self, heard: &Heard) {
+        if heard.channel != INVALIDATED.as_bytes() {
+            return self.waited.changed(heard.payload.text().unwrap_or_default());
         }
-        match message.get_payload::<Option<Vec<Vec<u8>>>>() {
-            Ok(Some(keys)) => keys.iter().for_each(|key| self.waited.changed(key)),
+        match heard.payload.list() {
+            Some(keys) => keys.iter().filter_map(Reply::text).for_each(|key| self.waited.changed(key)),
             // All keys are gone.
-            _ => self.waited.all_changed(),
+            None => self.waited.all_changed(),
         }
     }
-}
-
-fn id(connection: &mut Connection) -> RedisResult<i64> {
-    let reply: Value = redis::cmd("CLIENT").arg("ID").query(connection)?;
-    Ok(i64::from_redis_value(reply)?)
-}
-
-fn is_silence(error: &RedisError) -> bool {
-    error.is_timeout()
 }

@@ -1,0 +1,65 @@
+//! Hearing what a server says unasked, on a connection of its own.
+
+use std::time::Duration;
+
+use redis::{FromRedisValue, PubSub, RedisResult, Value};
+
+use crate::pool::Broken;
+use crate::resp::Reply;
+use crate::wire::{Timed, broken, reply};
+
+/// Where to listen.
+pub(crate) trait Hearing: Send + Sync + 'static {
+    /// Connects, subscribes to channels, and lets somebody listen until he has enough: he is told which
+    /// client of the server the connection is.
+    fn hear(&self, channels: &[&[u8]], pause: Duration, listen: Listen<'_>) -> Result<(), Broken>;
+}
+
+/// Who listens.
+pub(crate) type Listen<'l> = &'l mut dyn FnMut(i64, &mut dyn Ear) -> Result<(), Broken>;
+
+/// A connection that listens.
+pub(crate) trait Ear {
+    /// What is said next; `None` after a pause.
+    fn next(&mut self) -> Result<Option<Heard>, Broken>;
+
+    /// Asks whether the server is there.
+    fn ping(&mut self) -> Result<(), Broken>;
+}
+
+/// What was said.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) channel: Vec<u8>,
+    pub(crate) payload: Reply,
+}
+
+impl Hearing for Timed {
+    fn hear(&self, channels: &[&[u8]], pause: Duration, listen: Listen<'_>) -> Result<(), Broken> {
+        let mut connection = self.connection().map_err(broken)?;
+        let client: Value = redis::cmd("CLIENT").arg("ID").query(&mut connection).map_err(broken)?;
+        let client = i64::from_redis_value(client).map_err(|error| broken(error.into()))?;
+        let mut messages = connection.as_pubsub();
+        let subscribed: RedisResult<()> = channels.iter().try_for_each(|channel| messages.subscribe(channel));
+        subscribed.and_then(|()| messages.set_read_timeout(Some(pause))).map_err(broken)?;
+        listen(client, &mut messages)
+    }
+}
+
+impl Ear for PubSub<'_> {
+    fn next(&mut self) -> Result<Option<Heard>, Broken> {
+        match self.get_message() {
+            Ok(message) => {
+                let channel = message.get_channel_name().as_bytes().to_vec();
+                let payload = message.get_payload::<Value>().map_or(Reply::Nil, reply);
+                Ok(Some(Heard { channel, payload }))
+            }
+            Err(error) if error.is_timeout() => Ok(None),
+            Err(error) => Err(broken(error)),
+        }
+    }
+
+    fn ping(&mut self) -> Result<(), Broken> {
+        PubSub::ping::<Value>(self).map(drop).map_err(broken)
+    }
+}
