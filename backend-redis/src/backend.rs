@@ -89,7 +89,7 @@ impl Redis {
     }
 
     fn keys<'c>(&self, claim: &'c Claim) -> Result<Resolved<'c, Keys>> {
-        claim.resolved(|| Ok(Arc::new(Keys::new(claim.key()))))
+        claim.resolved(|| Ok(Arc::new(Keys::checked(claim.key())?)))
     }
 
     fn listener(&self) -> Option<Arc<Local>> {

@@ -9,7 +9,9 @@ use tenure_core::{Error, Result, Settings};
 use crate::backend::Redis;
 use crate::keys::MARK;
 use crate::pool::Pool;
+use crate::profile::Profile;
 use crate::script::Dialect;
+use crate::url;
 use crate::wire::Timed;
 
 /// How a store is to be opened; made by [`Redis::builder`].
@@ -21,6 +23,7 @@ pub struct Builder {
     io_timeout: Duration,
     pool_size: u32,
     wake: Wake,
+    profile: Option<Profile>,
 }
 
 /// How waiters hear that a lock may be free.
@@ -44,6 +47,7 @@ impl Builder {
             io_timeout: Duration::from_secs(2),
             pool_size: 16,
             wake: Wake::Auto,
+            profile: None,
         }
     }
 
@@ -79,6 +83,13 @@ impl Builder {
         Self { wake, ..self }
     }
 
+    /// Sets whose locks the store's are to exclude, by how their keys and values look; before the
+    /// option `profile` of the URL.
+    #[must_use]
+    pub fn profile(self, profile: Profile) -> Self {
+        Self { profile: Some(profile), ..self }
+    }
+
     /// Opens the store, and asks the server what it can do.
     ///
     /// # Errors
@@ -86,9 +97,10 @@ impl Builder {
     /// `Misconfigured` for a URL or a setting that cannot work, or a user that may not do what locks
     /// need. `Unavailable` if the server does not answer.
     pub fn connect(self) -> Result<Redis> {
-        let info = self.info()?;
+        let this = self.profiled()?;
+        let info = this.info()?;
         let label = label(&info);
-        self.open(info, &label).map_err(|error| error.at(&label))
+        this.open(info, &label).map_err(|error| error.at(&label))
     }
 
     /// Opens the store for asynchronous code, in the tokio runtime that this is called in.
@@ -104,13 +116,14 @@ impl Builder {
     pub async fn connect_async(self) -> Result<crate::AsyncRedis> {
         use redis::ProtocolVersion;
 
-        let info = self.info()?;
+        let this = self.profiled()?;
+        let info = this.info()?;
         let label = label(&info);
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = self.client(info.set_redis_settings(settings)).map_err(|error| error.at(&label))?;
-        let limits = crate::aio::Limits { connect: self.connect_timeout, io: self.io_timeout };
-        let settings = self.settings.clone();
-        let opened = crate::AsyncRedis::open(client, &label, settings, limits, |tracks| self.dialect(tracks));
+        let client = this.client(info.set_redis_settings(settings)).map_err(|error| error.at(&label))?;
+        let limits = crate::aio::Limits { connect: this.connect_timeout, io: this.io_timeout };
+        let settings = this.settings.clone();
+        let opened = crate::AsyncRedis::open(client, &label, settings, limits, |tracks| this.dialect(tracks));
         opened.await.map_err(|error| error.at(&label))
     }
 
@@ -120,6 +133,16 @@ impl Builder {
         let transport = Pool::new(timed.clone(), self.pool_size, self.connect_timeout);
         let dialect = self.dialect(crate::backend::can_track(&transport)?);
         Ok(Redis::new(label, self.settings, Box::new(transport), Arc::new(timed), dialect))
+    }
+
+    /// With the settings that the profile asks for.
+    pub(crate) fn profiled(self) -> Result<Self> {
+        let profile = match &self.profile {
+            Some(profile) => profile.clone(),
+            None => url::profile(&self.url)?.unwrap_or_default(),
+        };
+        let settings = profile.applied(self.settings)?;
+        Ok(Self { settings, profile: Some(profile), ..self })
     }
 
     fn client(&self, info: ConnectionInfo) -> Result<Client> {
@@ -177,6 +200,7 @@ impl Builder {
             channel,
             patience: self.settings.recheck() * 2,
             note_life: max_ttl * 2,
+            tokens: self.profile.clone().unwrap_or_default().tokens(),
         }
     }
 }

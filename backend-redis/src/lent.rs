@@ -8,6 +8,7 @@ use tenure_core::{Error, Result, Settings};
 
 use crate::backend::{self, Redis};
 use crate::config::{Builder, Wake};
+use crate::profile::Profile;
 
 mod ears;
 mod transport;
@@ -96,6 +97,12 @@ impl PoolBuilder {
         Self { rest: self.rest.wake(wake), ..self }
     }
 
+    /// Sets whose locks the store's are to exclude, by how their keys and values look.
+    #[must_use]
+    pub fn profile(self, profile: Profile) -> Self {
+        Self { rest: self.rest.profile(profile), ..self }
+    }
+
     /// Opens the store, and asks the server what it can do.
     ///
     /// # Errors
@@ -107,7 +114,8 @@ impl PoolBuilder {
     }
 
     fn store(self) -> Result<Redis> {
-        self.rest.check()?;
+        let rest = self.rest.profiled()?;
+        rest.check()?;
         if self.pool.test_on_check_out() {
             return Err(Error::misconfigured(
                 "the pool tests connections when it gives them out, and waits for a server that is silent \
@@ -119,10 +127,10 @@ impl PoolBuilder {
                 "the pool has one connection alone; it needs a second one to listen on, raise its max_size",
             ));
         }
-        let (connect_timeout, io_timeout) = self.rest.limits();
+        let (connect_timeout, io_timeout) = rest.limits();
         let lent = Lent::new(self.pool, connect_timeout, io_timeout);
-        let dialect = self.rest.dialect(backend::can_track(&lent)?);
-        let settings = self.rest.into_settings();
+        let dialect = rest.dialect(backend::can_track(&lent)?);
+        let settings = rest.into_settings();
         Ok(Redis::new(LABEL, settings, Box::new(lent.clone()), Arc::new(lent), dialect))
     }
 }

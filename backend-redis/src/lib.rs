@@ -65,8 +65,10 @@ mod keys;
 mod lent;
 mod listener;
 mod pool;
+mod profile;
 mod resp;
 mod script;
+mod url;
 mod waited;
 mod wire;
 
@@ -76,3 +78,4 @@ pub use backend::Redis;
 pub use config::{Builder, Wake};
 #[cfg(feature = "r2d2_redis")]
 pub use lent::PoolBuilder;
+pub use profile::Profile;
