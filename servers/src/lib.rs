@@ -9,4 +9,4 @@ mod trials;
 
 pub use process::Process;
 pub use redis::{Redis, redis};
-pub use trials::{Outcome, Stop, Test, run};
+pub use trials::{Outcome, Stop, Test, run, run_all};
