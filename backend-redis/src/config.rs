@@ -11,6 +11,7 @@ use crate::keys::MARK;
 use crate::pool::Pool;
 use crate::profile::Profile;
 use crate::script::Dialect;
+use crate::tls::{self, Trust};
 use crate::url;
 use crate::wire::Timed;
 
@@ -24,6 +25,7 @@ pub struct Builder {
     pool_size: u32,
     wake: Wake,
     profile: Option<Profile>,
+    trust: Trust,
 }
 
 /// How waiters hear that a lock may be free.
@@ -48,6 +50,7 @@ impl Builder {
             pool_size: 16,
             wake: Wake::Auto,
             profile: None,
+            trust: Trust::default(),
         }
     }
 
@@ -90,6 +93,30 @@ impl Builder {
         Self { profile: Some(profile), ..self }
     }
 
+    /// Sets who is trusted to say that a server is the one that the URL names (`rediss://`): the
+    /// authorities whose certificates these are, as PEM, and nobody else. By default they are those that
+    /// the system trusts, or that the variables `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn authorities(self, pem: impl Into<Box<[u8]>>) -> Self {
+        Self { trust: Trust::only(pem), ..self }
+    }
+
+    /// As [`authorities`](Self::authorities), from a file.
+    ///
+    /// # Errors
+    ///
+    /// `Misconfigured` if the file cannot be read.
+    #[cfg(feature = "tls")]
+    pub fn authorities_from(self, file: impl AsRef<std::path::Path>) -> Result<Self> {
+        let file = file.as_ref();
+        let pem = std::fs::read(file).map_err(|source| {
+            let message = format!("the authorities in {} cannot be read", file.display());
+            Error::misconfigured(message).with_source(source)
+        })?;
+        Ok(self.authorities(pem))
+    }
+
     /// Opens the store, and asks the server what it can do.
     ///
     /// # Errors
@@ -116,6 +143,9 @@ impl Builder {
     pub async fn connect_async(self) -> Result<crate::AsyncRedis> {
         use redis::ProtocolVersion;
 
+        if tls::is_asked_for(&self.url) && !cfg!(feature = "async-tls") {
+            return Err(tls::missing("async-tls"));
+        }
         let this = self.profiled()?;
         let info = this.info()?;
         let label = label(&info);
@@ -147,8 +177,7 @@ impl Builder {
 
     fn client(&self, info: ConnectionInfo) -> Result<Client> {
         self.check()?;
-        Client::open(info)
-            .map_err(|source| Error::misconfigured("the URL cannot be used").with_source(source))
+        self.trust.client(info)
     }
 
     /// Whether the settings can work.
@@ -180,14 +209,13 @@ impl Builder {
     }
 
     fn info(&self) -> Result<ConnectionInfo> {
+        if tls::is_asked_for(&self.url) && !cfg!(feature = "tls") {
+            return Err(tls::missing("tls"));
+        }
         // A URL may hold a password, and so may the crate's own words about it.
         let bad = "this is no URL of a Redis server; write redis://[[user]:password@]host[:port][/database], \
                    rediss:// for TLS, or redis+unix:///path";
-        let info = (&*self.url).into_connection_info().map_err(|_| Error::misconfigured(bad))?;
-        if info.addr().is_supported() {
-            return Ok(info);
-        }
-        Err(Error::misconfigured("this build has no TLS; add the feature `tls` of tenure-redis"))
+        (&*self.url).into_connection_info().map_err(|_| Error::misconfigured(bad))
     }
 
     pub(crate) fn dialect(&self, tracks: bool) -> Dialect {

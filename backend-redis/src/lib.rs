@@ -68,6 +68,7 @@ mod pool;
 mod profile;
 mod resp;
 mod script;
+mod tls;
 mod url;
 mod waited;
 mod wire;

@@ -10,7 +10,7 @@ const LIFE = 60000
 const clients = {
   'redis-semaphore': redis => {
     const { Mutex } = require('redis-semaphore')
-    const options = { lockTimeout: LIFE, refreshInterval: 0 }
+    const options = { lockTimeout: LIFE, refreshInterval: 0, acquireAttemptsLimit: 1 }
     return {
       make: name => new Mutex(redis, name, options),
       acquire: lock => lock.tryAcquire(),

@@ -265,5 +265,13 @@ fn what_is_kept_or_broken_denies_them(pair: &mut Pair, name: &str) -> Outcome {
     denied(&pair.lock(name))?;
     check(!pair.theirs.acquires(name)?, "they get what was broken and not acknowledged")?;
     pair.expire(name)?;
+    pair.take_theirs(name)?;
+    pair.expire(name)?;
+    let held = pair.lock(name).try_acquire()?;
+    pair.ours.force_release(&ours, Breaking::Safe, "a check")?;
+    not_theirs(&pair.theirs.owns(name)?)?;
+    not_theirs(&pair.theirs.release(name)?)?;
+    check(!pair.theirs.acquires(name)?, "they get what we have not acknowledged")?;
+    check(held.release().is_err_and(|error| error.cause() == Some(Cause::Forced)), "we are not told")?;
     pair.free(name)
 }

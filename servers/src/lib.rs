@@ -3,10 +3,12 @@
 
 #![forbid(unsafe_code)]
 
+mod certificates;
 mod process;
 mod redis;
 mod trials;
 
-pub use process::Process;
+pub use certificates::Certificates;
+pub use process::{Process, free_port};
 pub use redis::{Redis, redis};
 pub use trials::{Outcome, Stop, Test, run, run_all};
