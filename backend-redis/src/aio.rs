@@ -94,7 +94,7 @@ impl AsyncRedis {
     }
 
     fn keys<'c>(&self, claim: &'c Claim) -> Result<Resolved<'c, Keys>> {
-        claim.resolved(|| Ok(Arc::new(Keys::new(claim.key()))))
+        claim.resolved(|| Ok(Arc::new(Keys::checked(claim.key())?)))
     }
 
     /// Calls a script, by its text if the server does not know it yet.
@@ -232,7 +232,7 @@ impl AsyncRestore for AsyncRedis {
 
 impl AsyncInspect for AsyncRedis {
     async fn inspect(&self, name: &Name) -> Result<Option<Holder>> {
-        let keys = Keys::new(&key_of(&self.0.site, name));
+        let keys = Keys::checked(&key_of(&self.0.site, name))?;
         let (reply, _) = self.call(&self.0.dialect.look(&keys), false).await?;
         Ok(script::holders(name, &reply)?.pop())
     }
@@ -257,7 +257,8 @@ impl AsyncInspect for AsyncRedis {
 
     async fn force_release(&self, name: &Name, breaking: Breaking, reason: &str) -> Result<Option<Holder>> {
         let key = key_of(&self.0.site, name);
-        let (reply, _) = self.call(&self.0.dialect.force(&Keys::new(&key), breaking, reason), false).await?;
+        let (reply, _) =
+            self.call(&self.0.dialect.force(&Keys::checked(&key)?, breaking, reason), false).await?;
         let seen = script::holders(name, &reply)?.pop();
         if let Some(seen) = &seen {
             self.0.site.force_released(seen, breaking, reason);

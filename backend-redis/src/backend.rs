@@ -12,6 +12,7 @@ use tenure_core::{
 use crate::acks::{self, Acks};
 use crate::config::Builder;
 use crate::diagnose;
+use crate::ear::Hearing;
 use crate::keys::Keys;
 use crate::listener::Ears;
 use crate::listeners::Listeners;
@@ -20,7 +21,6 @@ use crate::pool::{Answers, Tracker, Transport, doubtful};
 use crate::resp::{Packed, Reply};
 use crate::script::{self, By, Call, Dialect, How};
 use crate::waited::Waited;
-use crate::wire::Place;
 
 /// Locks in a Redis or Valkey server.
 ///
@@ -34,7 +34,7 @@ struct Inner {
     transport: Box<dyn Transport>,
     dialect: Dialect,
     places: Option<Arc<Places>>,
-    listening: Option<Arc<dyn Place>>,
+    hearing: Arc<dyn Hearing>,
     listener: Mutex<Option<Arc<Local>>>,
 }
 
@@ -70,7 +70,7 @@ impl Redis {
         label: &str,
         settings: Settings,
         transport: Box<dyn Transport>,
-        listening: Option<Arc<dyn Place>>,
+        hearing: Arc<dyn Hearing>,
         dialect: Dialect,
     ) -> Self {
         let site = match dialect.queue {
@@ -78,7 +78,7 @@ impl Redis {
             None => Site::new(label, settings),
         };
         let places = dialect.queue.clone().map(|queue| Places::new(site.clone(), queue));
-        Self(Arc::new(Inner { site, transport, dialect, places, listening, listener: Mutex::default() }))
+        Self(Arc::new(Inner { site, transport, dialect, places, hearing, listener: Mutex::default() }))
     }
 
     pub(crate) fn dialect(&self) -> &Dialect {
@@ -114,7 +114,7 @@ impl Redis {
     }
 
     fn keys<'c>(&self, claim: &'c Claim) -> Result<Resolved<'c, Keys>> {
-        claim.resolved(|| Ok(Arc::new(Keys::new(claim.key()))))
+        claim.resolved(|| Ok(Arc::new(Keys::checked(claim.key())?)))
     }
 
     /// Asks for a lock, as one that waits if it does.
@@ -145,15 +145,12 @@ impl Redis {
         if let Some(local) = slot.as_ref().filter(|local| local.pid == pid) {
             return Ok(local.clone());
         }
-        let Some(place) = &self.0.listening else {
-            return Err(Error::unavailable("there is no connection to listen on").settled());
-        };
         let ears = Ears {
             waited: Waited::new(self.0.site.clone()),
             channel: self.0.dialect.channel.clone(),
             places: self.0.places.clone(),
         };
-        let listener = Listeners::new(place.clone(), ears);
+        let listener = Listeners::new(self.0.hearing.clone(), ears);
         let local = Arc::new(Local { pid, listener });
         *slot = Some(local.clone());
         Ok(local)

@@ -13,8 +13,11 @@ use crate::backend::Redis;
 use crate::fair::Queue;
 use crate::keys::MARK;
 use crate::pool::Pool;
+use crate::profile::Profile;
 use crate::script::{Dialect, Guard};
 use crate::several::Several;
+use crate::tls::{self, Trust};
+use crate::url;
 use crate::wire::Timed;
 
 /// How a store is to be opened; made by [`Redis::builder`].
@@ -29,6 +32,8 @@ pub struct Builder {
     acks: Option<Acks>,
     fair: bool,
     guard: bool,
+    profile: Option<Profile>,
+    trust: Trust,
 }
 
 /// How waiters hear that a lock may be free.
@@ -56,6 +61,8 @@ impl Builder {
             acks: None,
             fair,
             guard: false,
+            profile: None,
+            trust: Trust::default(),
         }
     }
 
@@ -140,6 +147,37 @@ impl Builder {
         Self { guard: true, ..self }
     }
 
+    /// Sets whose locks the store's are to exclude, by how their keys and values look; before the
+    /// option `profile` of the URL.
+    #[must_use]
+    pub fn profile(self, profile: Profile) -> Self {
+        Self { profile: Some(profile), ..self }
+    }
+
+    /// Sets who is trusted to say that a server is the one that the URL names (`rediss://`): the
+    /// authorities whose certificates these are, as PEM, and nobody else. By default they are those that
+    /// the system trusts, or that the variables `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn authorities(self, pem: impl Into<Box<[u8]>>) -> Self {
+        Self { trust: Trust::only(pem), ..self }
+    }
+
+    /// As [`authorities`](Self::authorities), from a file.
+    ///
+    /// # Errors
+    ///
+    /// `Misconfigured` if the file cannot be read.
+    #[cfg(feature = "tls")]
+    pub fn authorities_from(self, file: impl AsRef<std::path::Path>) -> Result<Self> {
+        let file = file.as_ref();
+        let pem = std::fs::read(file).map_err(|source| {
+            let message = format!("the authorities in {} cannot be read", file.display());
+            Error::misconfigured(message).with_source(source)
+        })?;
+        Ok(self.authorities(pem))
+    }
+
     /// Opens the store, and asks the server what it can do.
     ///
     /// # Errors
@@ -147,13 +185,14 @@ impl Builder {
     /// `Misconfigured` for a URL or a setting that cannot work, or a user that may not do what locks
     /// need. `Unavailable` if the server does not answer.
     pub fn connect(self) -> Result<Redis> {
-        if let Some(several) = Several::parse(&self.url)? {
+        let this = self.profiled()?;
+        if let Some(several) = Several::parse(&this.url)? {
             let label = several.label.clone();
-            return several.open(self).map_err(|error| error.at(&label));
+            return several.open(this).map_err(|error| error.at(&label));
         }
-        let info = self.info()?;
+        let info = this.info()?;
         let label = label(&info);
-        self.open(info, &label).map_err(|error| error.at(&label))
+        this.open(info, &label).map_err(|error| error.at(&label))
     }
 
     /// Opens the store for asynchronous code, in the tokio runtime that this is called in.
@@ -169,18 +208,22 @@ impl Builder {
     pub async fn connect_async(self) -> Result<crate::AsyncRedis> {
         use redis::ProtocolVersion;
 
-        if let Some(several) = Several::parse(&self.url)? {
-            let label = several.label.clone();
-            return several.open_async(self).await.map_err(|error| error.at(&label));
+        if tls::is_asked_for(&self.url) && !cfg!(feature = "async-tls") {
+            return Err(tls::missing("async-tls"));
         }
-        let info = self.info()?;
+        let this = self.profiled()?;
+        if let Some(several) = Several::parse(&this.url)? {
+            let label = several.label.clone();
+            return several.open_async(this).await.map_err(|error| error.at(&label));
+        }
+        let info = this.info()?;
         let label = label(&info);
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = self.client(info.set_redis_settings(settings)).map_err(|error| error.at(&label))?;
-        let limits = crate::aio::Limits { connect: self.connect_timeout, io: self.io_timeout };
+        let client = this.client(info.set_redis_settings(settings)).map_err(|error| error.at(&label))?;
+        let limits = crate::aio::Limits { connect: this.connect_timeout, io: this.io_timeout };
         let servers = crate::net::Servers::One(client.into());
-        let site = self.site(&label);
-        let opened = crate::AsyncRedis::open(servers, site, limits, |tracks| self.dialect(tracks));
+        let site = this.site(&label);
+        let opened = crate::AsyncRedis::open(servers, site, limits, |tracks| this.dialect(tracks));
         opened.await.map_err(|error| error.at(&label))
     }
 
@@ -189,10 +232,26 @@ impl Builder {
         let timed = Timed { client, connect_timeout: self.connect_timeout, io_timeout: self.io_timeout };
         let transport = Pool::new(timed.clone(), self.pool_size, self.connect_timeout);
         let dialect = self.dialect(crate::backend::can_track(&transport)?);
-        Ok(Redis::new(label, self.settings, Box::new(transport), Some(Arc::new(timed)), dialect))
+        Ok(Redis::new(label, self.settings, Box::new(transport), Arc::new(timed), dialect))
+    }
+
+    /// With the settings that the profile asks for.
+    pub(crate) fn profiled(self) -> Result<Self> {
+        let profile = match &self.profile {
+            Some(profile) => profile.clone(),
+            None => url::profile(&self.url)?.unwrap_or_default(),
+        };
+        let settings = profile.applied(self.settings)?;
+        Ok(Self { settings, profile: Some(profile), ..self })
     }
 
     pub(crate) fn client(&self, info: ConnectionInfo) -> Result<Client> {
+        self.check()?;
+        self.trust.client(info)
+    }
+
+    /// Whether the settings can work.
+    pub(crate) fn check(&self) -> Result<()> {
         within("connect_timeout", self.connect_timeout)?;
         within("io_timeout", self.io_timeout)?;
         if !(1..=10_000).contains(&self.pool_size) {
@@ -212,13 +271,17 @@ impl Builder {
                 )));
             }
         }
+        if self.fair && matches!(self.profile, Some(Profile::Django { .. })) {
+            return Err(Error::misconfigured(
+                "fair() hands locks on among users of this library; leave it out, or the profile of Django's caches",
+            ));
+        }
         if self.settings.prefix().starts_with(MARK) {
             return Err(Error::misconfigured(format!(
                 "the prefix begins with {MARK:?}, as the keys beside a lock do; choose another"
             )));
         }
-        Client::open(info)
-            .map_err(|source| Error::misconfigured("the URL cannot be used").with_source(source))
+        Ok(())
     }
 
     /// # Errors
@@ -256,14 +319,13 @@ impl Builder {
     }
 
     fn info(&self) -> Result<ConnectionInfo> {
+        if tls::is_asked_for(&self.url) && !cfg!(feature = "tls") {
+            return Err(tls::missing("tls"));
+        }
         // A URL may hold a password, and so may the crate's own words about it.
         let bad = "this is no URL of a Redis server; write redis://[[user]:password@]host[:port][/database], \
                    rediss:// for TLS, redis+unix:///path, redis+cluster:// or redis+sentinel://";
-        let info = (&*self.url).into_connection_info().map_err(|_| Error::misconfigured(bad))?;
-        if info.addr().is_supported() {
-            return Ok(info);
-        }
-        Err(Error::misconfigured("this build has no TLS; add the feature `tls` of tenure-redis"))
+        (&*self.url).into_connection_info().map_err(|_| Error::misconfigured(bad))
     }
 
     pub(crate) fn dialect(&self, tracks: bool) -> Dialect {
@@ -282,6 +344,7 @@ impl Builder {
             acks: self.acks,
             guard: self.guard.then(|| Guard::new(self.settings.prefix(), max_ttl)),
             queue: self.fair.then(|| Queue::new(self.settings.recheck())),
+            tokens: self.profile.clone().unwrap_or_default().tokens(),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::script;
 
 impl Inspect for Redis {
     fn inspect(&self, name: &Name) -> Result<Option<Holder>> {
-        let keys = Keys::new(&key_of(self.site(), name));
+        let keys = Keys::checked(&key_of(self.site(), name))?;
         let (reply, _) = self.call(&self.dialect().look(&keys), None)?;
         Ok(script::holders(name, &reply)?.pop())
     }
@@ -37,7 +37,7 @@ impl Inspect for Redis {
 
     fn force_release(&self, name: &Name, breaking: Breaking, reason: &str) -> Result<Option<Holder>> {
         let key = key_of(self.site(), name);
-        let (reply, _) = self.call(&self.dialect().force(&Keys::new(&key), breaking, reason), None)?;
+        let (reply, _) = self.call(&self.dialect().force(&Keys::checked(&key)?, breaking, reason), None)?;
         let seen = script::holders(name, &reply)?.pop();
         if let Some(seen) = &seen {
             self.site().force_released(seen, breaking, reason);

@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use tenure_core::{Error, Result};
+
 /// The keys that belong to one lock.
 ///
 /// Beside the lock's own key `K` stand keys that begin with `~`, which no prefix does, so that no
@@ -69,6 +71,20 @@ impl Keys {
             (None, true) => Form::Slot(text_of_slot(slot(&own)).into()),
         };
         Self { own, form }
+    }
+
+    /// As [`new`](Self::new), for a key that may come from anywhere.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidName` if it looks like a sibling of another lock's.
+    pub(crate) fn checked(key: &str) -> Result<Self> {
+        if key.starts_with(MARK) {
+            return Err(Error::invalid_name(format!(
+                "without a prefix a name cannot begin with {MARK:?}, as the keys beside a lock do"
+            )));
+        }
+        Ok(Self::new(key))
     }
 
     /// The lock's own key.

@@ -61,21 +61,27 @@ mod cluster;
 mod config;
 mod diagnose;
 mod dial;
+mod ear;
 #[cfg(feature = "async")]
 mod ears;
 mod fair;
 mod inspect;
 mod keys;
+#[cfg(feature = "r2d2_redis")]
+mod lent;
 mod listener;
 mod listeners;
 #[cfg(feature = "async")]
 mod net;
 mod places;
 mod pool;
+mod profile;
 mod resp;
 mod script;
 mod sentinel;
 mod several;
+mod tls;
+mod url;
 mod waited;
 mod wire;
 
@@ -83,3 +89,6 @@ mod wire;
 pub use aio::AsyncRedis;
 pub use backend::Redis;
 pub use config::{Builder, Wake};
+#[cfg(feature = "r2d2_redis")]
+pub use lent::PoolBuilder;
+pub use profile::Profile;

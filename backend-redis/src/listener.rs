@@ -11,14 +11,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use redis::{Connection, FromRedisValue, Msg, RedisError, RedisResult, Value};
 use tenure_core::{Error, Moment, Result};
 
+use crate::ear::{Heard, Hearing};
 use crate::places::Places;
-use crate::pool::Wire;
+use crate::pool::Broken;
+use crate::resp::Reply;
 use crate::script::{By, Call};
 use crate::waited::Waited;
-use crate::wire::Place;
 
 /// The channel through which a server tells of tracked keys to a client that is not on RESP3.
 const INVALIDATED: &str = "__redis__:invalidate";
@@ -56,10 +56,10 @@ impl Listener {
     /// # Errors
     ///
     /// `Unavailable` if there is no thread to be had.
-    pub(crate) fn start(place: Arc<dyn Place>, server: u64, ears: Ears) -> Result<Self> {
+    pub(crate) fn start(hearing: Arc<dyn Hearing>, server: u64, ears: Ears) -> Result<Self> {
         let shared =
             Arc::new(Shared { tries: Mutex::default(), changed: Condvar::new(), client: AtomicI64::new(0) });
-        let listening = Listening { place, server, ears, shared: Arc::downgrade(&shared) };
+        let listening = Listening { hearing, server, ears, shared: Arc::downgrade(&shared) };
         thread::Builder::new()
             .name("tenure-redis-watch".into())
             .spawn(move || listening.run())
@@ -115,7 +115,7 @@ impl Shared {
 
 /// The thread.
 struct Listening {
-    place: Arc<dyn Place>,
+    hearing: Arc<dyn Hearing>,
     server: u64,
     ears: Ears,
     shared: Weak<Shared>,
@@ -150,54 +150,52 @@ impl Listening {
     }
 
     /// Listens until the connection fails or nobody is left to listen for.
-    fn listen(&self) -> RedisResult<()> {
-        let epoch = self.place.epoch();
-        let mut connection = self.place.connection(self.server)?;
-        let client = id(&mut connection)?;
-        let mut messages = connection.as_pubsub();
-        messages.subscribe(INVALIDATED)?;
-        if !self.ears.channel.is_empty() {
-            messages.subscribe(&self.ears.channel)?;
-        }
-        if let Some(places) = &self.ears.places {
-            messages.subscribe(places.channel())?;
-        }
-        messages.set_read_timeout(Some(LOOK))?;
-        if let Some(shared) = self.shared.upgrade() {
-            shared.listens_as(client);
-        }
-        // What happened before the connection was there was heard by nobody.
-        self.ears.waited.all_changed();
-        let mut heard = Moment::now();
-        while self.shared.strong_count() > 0 && self.place.epoch() == epoch {
-            match messages.get_message() {
-                Ok(message) => {
-                    heard = Moment::now();
-                    self.hear(&message);
-                }
-                Err(error) if is_silence(&error) => {
-                    if Moment::now().since(heard) > SILENCE {
-                        messages.ping::<Value>()?;
-                        heard = Moment::now();
-                    }
-                }
-                Err(error) => return Err(error),
+    fn listen(&self) -> std::result::Result<(), Broken> {
+        let Ears { waited, channel, places } = &self.ears;
+        let handed = places.as_ref().map(|places| places.channel());
+        let mut channels = vec![INVALIDATED.as_bytes()];
+        channels.extend((!channel.is_empty()).then_some(&**channel));
+        channels.extend(handed.as_ref().map(|channel| channel.as_bytes()));
+        let epoch = self.hearing.epoch();
+        self.hearing.hear(self.server, &channels, LOOK, &mut |client, ear| {
+            if let Some(shared) = self.shared.upgrade() {
+                shared.listens_as(client);
             }
-        }
-        Ok(())
+            // What happened before the connection was there was heard by nobody.
+            waited.all_changed();
+            let mut last = Moment::now();
+            while self.shared.strong_count() > 0 && self.hearing.epoch() == epoch {
+                match ear.next()? {
+                    Some(heard) => {
+                        last = Moment::now();
+                        self.hear(&heard);
+                    }
+                    None if Moment::now().since(last) > SILENCE => {
+                        ear.ping()?;
+                        last = Moment::now();
+                    }
+                    None => {}
+                }
+            }
+            Ok(())
+        })
     }
 
-    fn hear(&self, message: &Msg) {
+    fn hear(&self, heard: &Heard) {
         let Ears { waited, places, .. } = &self.ears;
-        match (message.get_channel_name(), places) {
-            (INVALIDATED, _) => match message.get_payload::<Option<Vec<Vec<u8>>>>() {
-                Ok(Some(keys)) => keys.iter().for_each(|key| waited.changed(key)),
+        if heard.channel == INVALIDATED.as_bytes() {
+            match heard.payload.list() {
+                Some(keys) => keys.iter().filter_map(Reply::text).for_each(|key| waited.changed(key)),
                 // All keys are gone.
-                _ => waited.all_changed(),
-            },
-            (_, None) => waited.changed(message.get_payload_bytes()),
-            (_, Some(places)) => {
-                if let Some(release) = places.hear(message.get_payload_bytes()) {
+                None => waited.all_changed(),
+            }
+            return;
+        }
+        let payload = heard.payload.text().unwrap_or_default();
+        match places {
+            None => waited.changed(payload),
+            Some(places) => {
+                if let Some(release) = places.hear(payload) {
                     self.say(&release);
                 }
             }
@@ -207,18 +205,8 @@ impl Listening {
     /// Sends a call on a connection of its own; rare enough for that. Whether it is answered matters to
     /// nobody.
     fn say(&self, call: &Call) {
-        let Ok(server) = self.place.server(call.key()) else { return };
-        if let Ok(mut wire) = self.place.connection(server) {
-            drop(wire.exchange(&call.packed(By::Text)));
+        if let Ok(server) = self.hearing.server(call.key()) {
+            self.hearing.say(server, &call.packed(By::Text));
         }
     }
-}
-
-fn id(connection: &mut Connection) -> RedisResult<i64> {
-    let reply: Value = redis::cmd("CLIENT").arg("ID").query(connection)?;
-    Ok(i64::from_redis_value(reply)?)
-}
-
-fn is_silence(error: &RedisError) -> bool {
-    error.is_timeout()
 }

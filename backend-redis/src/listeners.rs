@@ -7,23 +7,23 @@ use std::time::Duration;
 
 use tenure_core::Result;
 
+use crate::ear::Hearing;
 use crate::keys::Keys;
 use crate::listener::{Ears, Listener};
 use crate::pool::Tracker;
 use crate::waited::Registration;
-use crate::wire::Place;
 
 /// All listeners of a store in one process.
 pub(crate) struct Listeners {
-    place: Arc<dyn Place>,
+    hearing: Arc<dyn Hearing>,
     ears: Ears,
     /// By the number of the server.
     all: Mutex<HashMap<u64, Arc<Listener>>>,
 }
 
 impl Listeners {
-    pub(crate) fn new(place: Arc<dyn Place>, ears: Ears) -> Self {
-        Self { place, ears, all: Mutex::default() }
+    pub(crate) fn new(hearing: Arc<dyn Hearing>, ears: Ears) -> Self {
+        Self { hearing, ears, all: Mutex::default() }
     }
 
     /// Promises to notify of a lock, once somebody listens where it lies.
@@ -61,15 +61,15 @@ impl Listeners {
     }
 
     fn listener(&self, keys: &Keys) -> Result<(u64, Arc<Listener>)> {
-        let server = self.place.server(keys.own())?;
+        let server = self.hearing.server(keys.own())?;
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(listener) = all.get(&server) {
             return Ok((server, listener.clone()));
         }
         // Nobody waits at nodes that serve nothing any more.
-        all.retain(|server, _| self.place.serves(*server));
-        let place = self.place.clone();
-        let listener = Arc::new(Listener::start(place, server, self.ears.clone())?);
+        all.retain(|server, _| self.hearing.serves(*server));
+        let hearing = self.hearing.clone();
+        let listener = Arc::new(Listener::start(hearing, server, self.ears.clone())?);
         all.insert(server, listener.clone());
         Ok((server, listener))
     }

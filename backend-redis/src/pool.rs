@@ -232,17 +232,20 @@ impl<C: Connect> Transport for Pool<C> {
             match connection.exchange(packed, track) {
                 Ok(replies) => return Ok(Answers { replies, resent }),
                 Err(broken) if broken.closed && old => resent = true,
-                Err(broken) => {
-                    let message = if broken.closed {
-                        "the server closed the connection before it answered"
-                    } else {
-                        "the server did not answer in time"
-                    };
-                    return Err(Error::unavailable(message).with_source(broken.source));
-                }
+                Err(broken) => return Err(unanswered(broken)),
             }
         }
     }
+}
+
+/// A request of which nobody knows whether it was carried out.
+pub(crate) fn unanswered(broken: Broken) -> Error {
+    let message = if broken.closed {
+        "the server closed the connection before it answered"
+    } else {
+        "the server did not answer in time"
+    };
+    Error::unavailable(message).with_source(broken.source)
 }
 
 impl<W: Wire> Pooled<W> {

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use sha1::{Digest, Sha1};
 use tenure_core::{
-    Attempt, Breaking, Cause, Claim, Denied, Error, Fence, Granted, Holder, Lease, Mode, Name, Owner, Result,
+    Attempt, Breaking, Cause, Claim, Denied, Error, Fence, Granted, Holder, Lease, Mode, Name, Result,
 };
 
 use crate::acks::Acks;
 use crate::fair::{self, Queue};
 use crate::keys::{Keys, MARK, Sibling};
+use crate::profile::Tokens;
 use crate::resp::{Commands, Packed, Reply};
 
 /// A script as the server gets it, and the name under which it keeps it.
@@ -131,6 +132,8 @@ pub(crate) struct Dialect {
     pub(crate) patience: Duration,
     /// How long the loser of a broken lock can learn of it.
     pub(crate) note_life: Duration,
+    /// How the tokens of owners are written.
+    pub(crate) tokens: Tokens,
     /// What replicas must know before a grant or a renewal counts.
     pub(crate) acks: Option<Acks>,
     /// The queue of waiters at the server, if there is one.
@@ -175,7 +178,7 @@ impl Dialect {
         let ttl =
             ttl.ok_or_else(|| Error::misconfigured("locks in Redis have a lease; leave the session out"))?;
         let mut arguments = vec![
-            token(claim.owner()),
+            self.tokens.of(claim.owner()),
             ttl,
             millis(self.fence_life),
             claim.floor().get().to_string().into_bytes(),
@@ -203,7 +206,7 @@ impl Dialect {
 
     pub(crate) fn renew(&self, claim: &Claim, keys: &Keys, ttl: Duration) -> Call {
         let ttl = if ttl == Duration::MAX { b"0".to_vec() } else { millis(ttl) };
-        let mut arguments = vec![token(claim.owner()), ttl, millis(self.fence_life)];
+        let mut arguments = vec![self.tokens.of(claim.owner()), ttl, millis(self.fence_life)];
         if let Some(queue) = &self.queue {
             return queue.renew(claim, keys, arguments);
         }
@@ -222,9 +225,13 @@ impl Dialect {
     pub(crate) fn release(&self, claim: &Claim, keys: &Keys, keep: Option<Duration>) -> Call {
         let keep = keep.map_or_else(|| b"0".to_vec(), millis);
         if let Some(queue) = &self.queue {
-            return queue.release(claim, keys, vec![token(claim.owner()), keep, millis(self.fence_life)]);
+            return queue.release(
+                claim,
+                keys,
+                vec![self.tokens.of(claim.owner()), keep, millis(self.fence_life)],
+            );
         }
-        let mut arguments = vec![token(claim.owner()), keep, self.channel.clone()];
+        let mut arguments = vec![self.tokens.of(claim.owner()), keep, self.channel.clone()];
         let (own, broken) = (keys.own().to_vec(), keys.sibling(Sibling::Broken));
         match kind(claim.mode()) {
             None => {
@@ -400,10 +407,6 @@ fn refusal(message: &str) -> Error {
         _ => "the server refused",
     };
     Error::unavailable(remedy).with_source(message).settled()
-}
-
-fn token(owner: Owner) -> Vec<u8> {
-    owner.to_string().into_bytes()
 }
 
 /// Whole milliseconds, never less. The server counts from the start of the millisecond in which it got

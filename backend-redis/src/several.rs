@@ -75,7 +75,7 @@ impl Several {
         let addresses = addresses.ok_or_else(|| wrong("a host is missing"))?;
         let info = all.swap_remove(0);
         if !info.addr().is_supported() {
-            return Err(Error::misconfigured("this build has no TLS; add the feature `tls` of tenure-redis"));
+            return Err(crate::tls::missing("tls"));
         }
         let hosts: Vec<String> = addresses.iter().map(Address::to_string).collect();
         let path = match (&kind, info.redis_settings().db()) {
@@ -95,7 +95,7 @@ impl Several {
                 let cluster = Cluster::open(self.addresses, dial, builder.connections())?;
                 let dialect = builder.dialect(can_track(&cluster)?);
                 let (transport, place) = (Box::new(cluster.clone()), Arc::new(cluster));
-                Ok(Redis::new(&self.label, builder.defaults(), transport, Some(place), dialect))
+                Ok(Redis::new(&self.label, builder.defaults(), transport, place, dialect))
             }
             Kind::Sentinel(name) => {
                 let followed = Followed::new(Sentinels::new(self.addresses, name), dial);
@@ -105,7 +105,7 @@ impl Several {
                 let transport = Pool::new(followed.clone(), builder.connections(), limit);
                 let dialect = builder.dialect(can_track(&transport)?);
                 let (transport, place) = (Box::new(transport), Arc::new(followed));
-                Ok(Redis::new(&self.label, builder.defaults(), transport, Some(place), dialect))
+                Ok(Redis::new(&self.label, builder.defaults(), transport, place, dialect))
             }
         }
     }

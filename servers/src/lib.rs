@@ -3,14 +3,16 @@
 
 #![forbid(unsafe_code)]
 
+mod certificates;
 mod cluster;
 mod process;
 mod redis;
 mod sentinel;
 mod trials;
 
+pub use certificates::Certificates;
 pub use cluster::{Cluster, cluster};
-pub use process::Process;
+pub use process::{Process, free_port};
 pub use redis::{Redis, redis};
 pub use sentinel::{Sentinels, sentinels};
-pub use trials::{Outcome, Stop, Test, run};
+pub use trials::{Outcome, Stop, Test, run, run_all};

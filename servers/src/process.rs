@@ -100,7 +100,7 @@ impl Drop for Process {
 /// # Errors
 ///
 /// [`Absent`] if there is none.
-pub(crate) fn free_port() -> Result<u16, Absent> {
+pub fn free_port() -> Result<u16, Absent> {
     let free =
         TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).and_then(|socket| socket.local_addr());
     free.map(|address| address.port()).map_err(|error| Absent::new(format!("no free port: {error}")))

@@ -43,9 +43,17 @@ pub type Test = (&'static str, fn() -> Outcome);
 /// makes an absent server a failure.
 #[must_use]
 pub fn run(suite: &'static str, tests: &[Test]) -> ExitCode {
-    let trial = |(name, test): &Test| {
-        let test = *test;
-        Trial::ignorable_test(*name, move || match test() {
+    run_all(suite, tests.iter().copied())
+}
+
+/// Runs tests that were put together, as [`run`] does.
+#[must_use]
+pub fn run_all<N: Into<String>, T: FnOnce() -> Outcome + Send + 'static>(
+    suite: &'static str,
+    tests: impl IntoIterator<Item = (N, T)>,
+) -> ExitCode {
+    let trial = |(name, test): (N, T)| {
+        Trial::ignorable_test(name, move || match test() {
             Ok(()) => Ok(Completion::Completed),
             Err(Stop::Absent(absent)) if !is_required(suite) => {
                 Ok(Completion::ignored_with(absent.to_string()))
@@ -56,7 +64,7 @@ pub fn run(suite: &'static str, tests: &[Test]) -> ExitCode {
             Err(Stop::Failed(why)) => Err(String::from(why).into()),
         })
     };
-    libtest_mimic::run(&Arguments::from_args(), tests.iter().map(trial).collect()).exit_code()
+    libtest_mimic::run(&Arguments::from_args(), tests.into_iter().map(trial).collect()).exit_code()
 }
 
 fn is_required(suite: &str) -> bool {

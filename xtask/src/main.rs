@@ -4,13 +4,14 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
 
 mod fuzz;
+mod interop;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::{env, fs};
 
 /// What the tests need beyond cargo, as Debian packages: `flock(1)` and `setpriv`, `ps`, `script`.
-const PACKAGES: &[&str] = &["util-linux", "procps", "bsdutils", "redis-server"];
+const PACKAGES: &[&str] = &["util-linux", "procps", "bsdutils", "openssl", "redis-server"];
 
 const USAGE: &str = "\
 cargo xtask test [ARGS..]    install what the tests need (Debian), then run them all
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let done = match task {
         // What is asked for comes last, so that this ends with its summary.
         "test" => install(PACKAGES)
+            .and_then(|()| interop::prepare())
             .and_then(|()| outside())
             .and_then(|()| if rest.is_empty() { models(&[]) } else { Ok(()) })
             .and_then(|()| smoke(rest))
@@ -43,9 +45,10 @@ fn main() -> ExitCode {
             .args(["run", "--package", "tenure-conformance", "--example", "matrix", "--"])
             .args(rest)),
         "fuzz" => fuzz::fuzz(rest),
+        "interop" => interop::interop(rest),
         "deny" => run(cargo().args(["deny", "check", "bans", "licenses", "sources"])),
         "help" | "--help" | "-h" => {
-            println!("{USAGE}{}", fuzz::USAGE);
+            println!("{USAGE}{}{}", fuzz::USAGE, interop::USAGE);
             Ok(())
         }
         other => Err(format!("there is no task {other:?}\n{USAGE}")),
@@ -74,7 +77,7 @@ fn smoke(args: &[String]) -> Result<(), String> {
 
 /// Runs the models, which need a build of their own.
 fn models(args: &[String]) -> Result<(), String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace around xtask")?;
+    let root = root()?;
     let mut models = cargo();
     models.args([
         "test",
@@ -104,7 +107,7 @@ fn models(args: &[String]) -> Result<(), String> {
 /// Builds a crate as a user has it: outside of the workspace, with default features.
 fn outside() -> Result<(), String> {
     let failed = |error: std::io::Error| format!("the outside crate cannot be written: {error}");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace around xtask")?;
+    let root = root()?;
     let folder = env::temp_dir().join(format!("tenure-outside-{}", std::process::id()));
     fs::create_dir_all(folder.join("src")).map_err(failed)?;
     let manifest = format!(
@@ -185,6 +188,11 @@ fn as_root(command: &[&str]) -> Command {
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).env("DEBIAN_FRONTEND", "noninteractive");
     command
+}
+
+/// The folder of the workspace.
+fn root() -> Result<&'static Path, String> {
+    Ok(Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace around xtask")?)
 }
 
 fn cargo() -> Command {

@@ -9,12 +9,21 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local last = redis.call('GET', KEYS[2]) or '0 0 '
 local found = redis.call('TYPE', KEYS[1]).ok
 local seen, losers = {}, {}
+-- A broken lock keeps the token of its loser, who can acknowledge. Where tokens are whole numbers, for
+-- Django, the value stays one; a pickle is of somebody else, who does not know how to acknowledge.
+local function is_broken(value)
+  return string.find(value, '^!') or string.find(value, '^%-%d+$')
+end
+local function as_broken(value)
+  if string.find(value, '^\128') then return '-1' end
+  return (string.find(value, '^%d+$') and '-' or '!') .. value
+end
 local function reason(token)
   return redis.call('HGET', KEYS[3], token) or ''
 end
 if found == 'string' then
   local value = redis.call('GET', KEYS[1])
-  local broken = string.sub(value, 1, 1) == '!'
+  local broken = is_broken(value)
   local token = broken and string.sub(value, 2) or value
   seen[1] = {'x', redis.call('PTTL', KEYS[1]), last, broken and reason(token) or ''}
   losers[1] = token
@@ -45,10 +54,10 @@ end
 if ARGV[1] == 'safe' and found == 'string' then
   local value = redis.call('GET', KEYS[1])
   local left = redis.call('PTTL', KEYS[1])
-  if value == '-' then
+  if value == '1' then
     redis.call('DEL', KEYS[1])
-  elseif string.sub(value, 1, 1) ~= '!' and left > 0 then
-    redis.call('SET', KEYS[1], '!' .. value, 'PX', left)
+  elseif not is_broken(value) and left > 0 then
+    redis.call('SET', KEYS[1], as_broken(value), 'PX', left)
   elseif left <= 0 then
     redis.call('DEL', KEYS[1])
   end

@@ -9,10 +9,11 @@ if held == ARGV[1] then
   if ARGV[2] == '0' then
     redis.call('DEL', KEYS[1])
   else
-    redis.call('SET', KEYS[1], '-', 'PX', ARGV[2])
+    redis.call('SET', KEYS[1], '1', 'PX', ARGV[2])
   end
 else
-  if held == '!' .. ARGV[1] then redis.call('DEL', KEYS[1]) end
+  -- Broken; see inspect.lua.
+  if held == '!' .. ARGV[1] or held == '-' .. ARGV[1] then redis.call('DEL', KEYS[1]) end
   answer = -redis.call('HEXISTS', KEYS[2], ARGV[1])
   -- A claim that gives up waits no more.
   if answer == 0 and redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end

@@ -1,0 +1,75 @@
+//! Listening on a connection of somebody else's pool.
+
+use std::time::Duration;
+
+use r2d2_redis::redis::Connection;
+
+use super::transport::{Lent, discard};
+use super::wire::{answer, broken};
+use crate::ear::{Ear, Heard, Hearing, Listen};
+use crate::pool::{Broken, Transport};
+use crate::resp::{Packed, Reply};
+
+impl Hearing for Lent {
+    fn hear(&self, _: u64, channels: &[&[u8]], pause: Duration, listen: Listen<'_>) -> Result<(), Broken> {
+        let none = |error| Broken { source: Box::new(error), closed: true };
+        let mut connection = self.take().map_err(none)?;
+        let listened =
+            self.ask(&mut connection, &Packed::command(&[b"CLIENT", b"ID"]), None).and_then(|id| {
+                let id = id.first().and_then(Reply::int);
+                let id =
+                    id.ok_or_else(|| Broken { source: "the server names no client".into(), closed: true })?;
+                subscribe(&mut connection, channels, pause)?;
+                listen(id, &mut Listening { connection: &mut connection, asked: false })
+            });
+        // It is subscribed, and of no use to anybody else.
+        discard(connection);
+        listened
+    }
+
+    fn say(&self, _: u64, request: &Packed) {
+        drop(self.exchange(request, None));
+    }
+}
+
+fn subscribe(connection: &mut Connection, channels: &[&[u8]], pause: Duration) -> Result<(), Broken> {
+    let all: Vec<&[u8]> = [&[&b"SUBSCRIBE"[..]], channels].concat();
+    connection.send_packed_command(Packed::command(&all).bytes()).map_err(broken)?;
+    // Messages may come between the answers, so all are told apart when they are read.
+    connection.set_read_timeout(Some(pause)).map_err(broken)
+}
+
+struct Listening<'c> {
+    connection: &'c mut Connection,
+    /// Whether it has been asked since it last said anything.
+    asked: bool,
+}
+
+impl Ear for Listening<'_> {
+    fn next(&mut self) -> Result<Option<Heard>, Broken> {
+        loop {
+            let said = match answer(self.connection) {
+                Ok(said) => said,
+                Err(broken) if !broken.closed => return Ok(None),
+                Err(broken) => return Err(broken),
+            };
+            self.asked = false;
+            if let Reply::Error(why) = said {
+                return Err(Broken { source: why.into_string().into(), closed: true });
+            }
+            if let Some([kind, channel, payload]) = said.list()
+                && kind.text() == Some(b"message")
+            {
+                let channel = channel.text().unwrap_or_default().to_vec();
+                return Ok(Some(Heard { channel, payload: payload.clone() }));
+            }
+        }
+    }
+
+    fn ping(&mut self) -> Result<(), Broken> {
+        if std::mem::replace(&mut self.asked, true) {
+            return Err(Broken { source: "the server is silent".into(), closed: false });
+        }
+        self.connection.send_packed_command(Packed::command(&[b"PING"]).bytes()).map_err(broken)
+    }
+}
