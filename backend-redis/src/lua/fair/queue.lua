@@ -42,7 +42,7 @@ end
 local function state()
   local found = redis.call('TYPE', KEYS[1]).ok
   if found ~= 'zset' then return found end
-  for _, over in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+  for _, over in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now)) do
     redis.call('ZREM', KEYS[1], over)
     redis.call('HDEL', KEYS[4], over)
   end

@@ -11,7 +11,7 @@ if kind == 'x' then
     if ARGV[2] == '0' then
       redis.call('DEL', KEYS[1])
     else
-      redis.call('SET', KEYS[1], '-', 'PX', ARGV[2])
+      redis.call('SET', KEYS[1], '1', 'PX', ARGV[2])
     end
   elseif held == '!' .. me then
     redis.call('DEL', KEYS[1])
