@@ -70,6 +70,15 @@ impl Redis {
         Self(Arc::new(Inner { site, transport, dialect, listening, listener: Mutex::default() }))
     }
 
+    /// Makes it part of a larger store, which is told of what this one hears.
+    pub(crate) fn at_site(mut self, site: &Site) -> Self {
+        // What was only just opened has no second handle.
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.site = site.clone();
+        }
+        self
+    }
+
     pub(crate) fn dialect(&self) -> &Dialect {
         &self.0.dialect
     }
@@ -86,6 +95,18 @@ impl Redis {
         }
         let (reply, again) = one(self.0.transport.exchange(&call.by_text(), track)?)?;
         Ok((reply, resent || again))
+    }
+
+    /// Asks once for a lock, and to be told of its changes if this process waits for it.
+    pub(crate) fn ask(&self, claim: &Claim) -> Result<Reply> {
+        let keys = self.keys(claim)?;
+        let local = self.listener();
+        let listener = local.as_ref().map(|local| &local.listener);
+        let awaited = listener.is_some_and(|listener| listener.is_awaited(&keys));
+        let track = listener.and_then(|listener| listener.tracker(&keys));
+        let how = if awaited { How::Wait } else { How::Try };
+        let (reply, _) = self.call(&self.0.dialect.acquire(claim, &keys, how)?, track)?;
+        Ok(reply)
     }
 
     fn keys<'c>(&self, claim: &'c Claim) -> Result<Resolved<'c, Keys>> {
@@ -146,14 +167,7 @@ impl Backend for Redis {
     }
 
     fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
-        let keys = self.keys(claim)?;
-        let local = self.listener();
-        let listener = local.as_ref().map(|local| &local.listener);
-        let awaited = listener.is_some_and(|listener| listener.is_awaited(&keys));
-        let track = listener.and_then(|listener| listener.tracker(&keys));
-        let how = if awaited { How::Wait } else { How::Try };
-        let (reply, _) = self.call(&self.0.dialect.acquire(claim, &keys, how)?, track)?;
-        script::attempt(claim, &reply)
+        script::attempt(claim, &self.ask(claim)?)
     }
 
     fn renew(&self, due: Renewal<'_, ()>) -> Result<()> {

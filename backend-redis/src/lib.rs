@@ -32,6 +32,9 @@
 //! that hide this, are served by a channel to which each release is published ([`Wake::Channel`]). Either
 //! way a waiter looks again after [`recheck`](tenure_core::Settings::recheck) at the latest.
 //!
+//! [`Quorum`] is the store over several independent servers, for when locks must go on while one of them is
+//! down.
+//!
 //! # What it guarantees
 //!
 //! *Exclusive* as long as the server keeps what it answered: one server that does not crash, or crashes
@@ -62,6 +65,7 @@ mod inspect;
 mod keys;
 mod listener;
 mod pool;
+mod quorum;
 mod resp;
 mod script;
 mod waited;
@@ -71,3 +75,4 @@ mod wire;
 pub use aio::AsyncRedis;
 pub use backend::Redis;
 pub use config::{Builder, Wake};
+pub use quorum::{Quorum, QuorumBuilder, QuorumGrant};

@@ -31,6 +31,7 @@ scripts! {
     RENEW_SHARE "lua/renew_share.lua";
     RELEASE_SHARE "lua/release_share.lua";
     INSPECT "lua/inspect.lua";
+    RAISE "lua/raise.lua";
 }
 
 impl Script {
@@ -169,6 +170,15 @@ impl Dialect {
                 Call { script: &RELEASE_SHARE, keys: vec![own, broken, sharers], arguments }
             }
         }
+    }
+
+    /// Raises the last fence of a name to one that another server gave; if there is an owner, only while
+    /// it holds the lock alone.
+    pub(crate) fn raise(&self, owner: Option<Owner>, keys: &Keys, fence: Fence) -> Call {
+        let keys = vec![keys.own().to_vec(), keys.sibling(Sibling::Fence)];
+        let owner = owner.map(token).unwrap_or_default();
+        let arguments = vec![owner, fence.get().to_string().into_bytes(), millis(self.fence_life)];
+        Call { script: &RAISE, keys, arguments }
     }
 
     pub(crate) fn look(&self, keys: &Keys) -> Call {
