@@ -24,7 +24,7 @@ pub use tenure_redis as redis;
 #[cfg(feature = "redis-async")]
 pub use tenure_redis::AsyncRedis;
 #[cfg(feature = "redis")]
-pub use tenure_redis::Redis;
+pub use tenure_redis::{Quorum, Redis};
 
 pub use tenure_core::*;
 
@@ -39,6 +39,7 @@ pub use tenure_core::*;
 /// | `redis://[[user]:password@]host[:port][/database]` | a Redis or Valkey server (feature `redis`) |
 /// | `rediss://..` | the same through TLS |
 /// | `redis+unix:///path` | the same through a socket of this host |
+/// | `redis+quorum://[[user]:password@]host[:port],host[:port],host[:port][/database]` | a majority of independent servers |
 ///
 /// A `%` in a path stands before two hexadecimal digits, as in any URL: `%20` is a space.
 ///
@@ -64,6 +65,8 @@ pub fn connect_with(url: &str, settings: Settings) -> Result<AnyBackend> {
         url::Store::LocMem => Ok(LocMem::with_settings(settings).into()),
         #[cfg(feature = "redis")]
         url::Store::Redis => Ok(Redis::builder(url).settings(settings).connect()?.into()),
+        #[cfg(feature = "redis")]
+        url::Store::Quorum => Ok(Quorum::url(url)?.settings(settings).connect()?.into()),
     }
 }
 

@@ -5,8 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use tenure_core::{
-    Advice, Attempt, Backend, Breaking, Claim, Error, Fence, Holder, Inspect, Moment, Name, Owner, Result,
-    Site, Watch,
+    Advice, Attempt, Backend, Breaking, Claim, Error, Fence, Holder, Inspect, Kind, Moment, Name, Owner,
+    Result, Site, Watch,
 };
 
 use super::gather::{Ballot, Cast, Close, Vote};
@@ -19,18 +19,53 @@ use crate::script::{self, Call, Dialect, How};
 
 /// One request to one server.
 pub(super) enum Ask {
-    Acquire { claim: Claim, how: How, ballot: Ballot<Said> },
-    Renew { claim: Claim, ttl: Duration, ballot: Ballot<Said> },
+    Acquire {
+        claim: Claim,
+        how: How,
+        ballot: Ballot<Said>,
+    },
+    Renew {
+        claim: Claim,
+        ttl: Duration,
+        ballot: Ballot<Said>,
+    },
     /// Without a ballot, to clear up.
-    Release { claim: Claim, keep: Option<Duration>, ballot: Option<Ballot<Said>> },
+    Release {
+        claim: Claim,
+        keep: Option<Duration>,
+        ballot: Option<Ballot<Said>>,
+    },
     /// Raises the last fence; without an owner, whoever holds the lock.
-    Raise { key: Box<str>, owner: Option<Owner>, fence: Fence, ballot: Ballot<Said> },
-    Look { name: Name, ballot: Ballot<Vec<Holder>> },
-    Force { name: Name, breaking: Breaking, reason: Box<str>, ballot: Ballot<Vec<Holder>> },
-    List { prefix: Box<str>, ballot: Ballot<Vec<Holder>> },
-    Watch { claim: Claim, ballot: Ballot<Watch> },
-    Diagnose { ballot: Ballot<Vec<Advice>> },
-    Identify { ballot: Ballot<String> },
+    Raise {
+        key: Box<str>,
+        owner: Option<Owner>,
+        fence: Fence,
+        ballot: Ballot<Said>,
+    },
+    Look {
+        name: Name,
+        ballot: Ballot<Vec<Holder>>,
+    },
+    Force {
+        name: Name,
+        breaking: Breaking,
+        reason: Box<str>,
+        ballot: Ballot<Vec<Holder>>,
+    },
+    List {
+        prefix: Box<str>,
+        ballot: Ballot<Vec<Holder>>,
+    },
+    Watch {
+        claim: Claim,
+        ballot: Ballot<Watch>,
+    },
+    Diagnose {
+        ballot: Ballot<Vec<Advice>>,
+    },
+    Identify {
+        ballot: Ballot<String>,
+    },
 }
 
 /// A release that a server did not take.
@@ -39,6 +74,14 @@ pub(super) struct Owed {
     pub(super) keep: Option<Duration>,
     /// By then the lease has ended by itself.
     pub(super) until: Moment,
+}
+
+/// Why a server did not answer, to be told to all who asked it.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    kind: Kind,
+    text: Box<str>,
+    pub(super) settled: bool,
 }
 
 /// What an answer leaves to be done.
@@ -57,6 +100,11 @@ impl Ask {
             Self::Acquire { ballot, .. } => ballot.is_unwanted(),
             _ => false,
         }
+    }
+
+    /// Whether it can be carried out twice and then says how it stands.
+    pub(super) fn is_repeatable(&self) -> bool {
+        matches!(self, Self::Acquire { .. } | Self::Renew { .. } | Self::Release { .. } | Self::Raise { .. })
     }
 
     /// The script that does it, to be called together with others; `None` for what goes alone.
@@ -125,7 +173,9 @@ impl Ask {
                     Err(error) => return Err((error, self)),
                 }
             }
-            Self::Watch { claim, ballot } => rest(ballot, store.watch(&claim).map_err(|error| error.at(server))),
+            Self::Watch { claim, ballot } => {
+                rest(ballot, store.watch(&claim).map_err(|error| error.at(server)))
+            }
             Self::Diagnose { ballot } => rest(ballot, Ok(store.diagnose())),
             Self::Identify { ref ballot } if ballot.is_unwanted() => Rest::default(),
             Self::Identify { .. } => match store.transport().exchange(&Packed::command(&[b"INFO"]), None) {
@@ -147,9 +197,9 @@ impl Ask {
     }
 
     /// Says that the server did not answer. What it may have done all the same is to be undone.
-    pub(super) fn failed(self, server: &str, error: &Error, now: Moment) -> (Rest, Option<Owed>) {
-        let again = || again(server, error);
-        let doubt = !error.is_settled();
+    pub(super) fn failed(self, failure: &Failure, now: Moment) -> (Rest, Option<Owed>) {
+        let again = || failure.error();
+        let doubt = !failure.settled;
         match self {
             Self::Acquire { claim, how, ballot } => {
                 let Cast { unwanted, close } = ballot.cast(Err(again()));
@@ -171,6 +221,29 @@ impl Ask {
     }
 }
 
+impl Failure {
+    pub(super) fn new(server: &str, error: &Error) -> Self {
+        let mut text = match error.backend() {
+            Some(_) => error.to_string(),
+            None => format!("{server}: {error}"),
+        };
+        if let Some(source) = std::error::Error::source(error) {
+            text = format!("{text}: {source}");
+        }
+        Self { kind: error.kind(), text: text.into(), settled: error.is_settled() }
+    }
+
+    /// Says that a request was never sent.
+    pub(super) fn settled(self) -> Self {
+        Self { settled: true, ..self }
+    }
+
+    fn error(&self) -> Error {
+        let error = Error::new(self.kind, self.text.clone());
+        if self.settled { error.settled() } else { error }
+    }
+}
+
 impl Owed {
     fn new(claim: Claim, keep: Option<Duration>, now: Moment) -> Self {
         let life = claim.term().ttl().map_or(Duration::ZERO, |ttl| ttl.get());
@@ -187,12 +260,6 @@ fn verdict(reply: &Reply, resent: bool) -> Result<Said> {
         Ok(()) => Ok(Said::Yes(Fence::ZERO)),
         Err(error) => error.cause().map(Said::Gone).ok_or(error),
     }
-}
-
-/// An error once more, for another who asked.
-pub(super) fn again(server: &str, error: &Error) -> Error {
-    let copy = Error::new(error.kind(), error.to_string()).at(server);
-    if error.is_settled() { copy.settled() } else { copy }
 }
 
 /// By what a server differs from all others, as long as it runs; nothing if it does not say.

@@ -116,7 +116,9 @@ impl Quorum {
         let votes = self.ask_all(Patience::All, |ballot| Ask::Identify { ballot }).await;
         let mut seen = HashSet::new();
         if votes.iter().flatten().flatten().filter(|id| !id.is_empty()).any(|id| !seen.insert(id)) {
-            return Err(Error::misconfigured("two of the URLs lead to one server, which would have two votes"));
+            return Err(Error::misconfigured(
+                "two of the URLs lead to one server, which would have two votes",
+            ));
         }
         let answered = votes.iter().flatten().filter(|vote| vote.is_ok()).count();
         let is_misconfigured = |vote: &Result<String>| vote.as_ref().is_err_and(Error::is_misconfigured);

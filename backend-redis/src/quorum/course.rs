@@ -13,14 +13,23 @@ use super::tally::{self, Acquired, Said, Split};
 use super::{Quorum, QuorumGrant, chance};
 use crate::script::How;
 
-/// For how long who has the first of the servers goes on asking the others after a split vote, which take
-/// back what they have meanwhile; and how long it waits in between at most.
-const INSISTS: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(4));
+/// For how long who has the first of the servers goes on asking the others, from which those who gave way
+/// take back what they have.
+fn insists(split: Split) -> Duration {
+    match split {
+        Split::Ours => Duration::from_millis(25),
+        Split::Hardly => Duration::from_millis(4),
+        Split::No | Split::Theirs => Duration::ZERO,
+    }
+}
+
+/// How long it waits in between, at first and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(4));
 
 impl Quorum {
     pub(super) async fn acquire(&self, claim: &Claim) -> Result<Attempt<QuorumGrant>> {
         let began = Moment::now();
-        let mut pause = Duration::from_micros(100);
+        let mut pause = PAUSE.0;
         loop {
             let sent = Moment::now();
             let votes = self.request(claim, How::Try).await;
@@ -28,9 +37,9 @@ impl Quorum {
                 Acquired::Held { fence, agreed } => {
                     return self.confirm(claim, &votes, fence, agreed, sent).await;
                 }
-                Acquired::Denied(_, Split::Ours) if sent.since(began) < INSISTS.0 => {
+                Acquired::Denied(_, split) if sent.since(began) < insists(split) => {
                     self.pause(&votes, pause).await;
-                    pause = (pause * 2).min(INSISTS.1);
+                    pause = (pause * 2).min(PAUSE.1);
                 }
                 Acquired::Denied(denied, _) => {
                     self.take_back(claim, &votes);
@@ -86,9 +95,9 @@ impl Quorum {
         let ends = claim.term().ttl().map_or(sent, |ttl| sent.valid_for(ttl.get()));
         let error = match raised {
             Ok(()) if ends > Moment::now() => return Ok(Attempt::Granted(granted(claim, fence, sent))),
-            Ok(()) => {
-                Error::unavailable("the servers answered after the lease had already run out; use a longer ttl")
-            }
+            Ok(()) => Error::unavailable(
+                "the servers answered after the lease had already run out; use a longer ttl",
+            ),
             // It ended, or was broken, in between.
             Err(error) if error.is_lost() => {
                 self.release_all(claim);
@@ -197,8 +206,7 @@ impl Quorum {
     }
 
     pub(super) async fn listen(&self, claim: &Claim) -> Result<Watch> {
-        let votes =
-            self.ask_all(Patience::Grace, |ballot| Ask::Watch { claim: claim.clone(), ballot }).await;
+        let votes = self.ask_all(Patience::Grace, |ballot| Ask::Watch { claim: claim.clone(), ballot }).await;
         let watches: Vec<Watch> = votes.into_iter().flatten().flatten().collect();
         match watches.is_empty() {
             true => Err(Error::unavailable("none of the servers tells of changes").settled()),

@@ -44,8 +44,11 @@ pub(super) enum Patience {
     All,
 }
 
-/// How long the others have at least, and at most.
+/// How long the others have at least, and at most, when a majority has said yes.
 const GRACE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(10));
+
+/// And when none can any more: who gives way although the others would have given way to it wins nothing.
+const DOUBT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(20));
 
 /// All answers, once enough of them are there. Dropped before that, nobody wants them.
 pub(super) struct Gather<T: Vote>(Arc<Shared<T>>);
@@ -159,12 +162,12 @@ impl<T: Vote> Shared<T> {
         if state.stage == Stage::Open {
             match shared.progress(&state.votes) {
                 Progress::Enough => state.stage = Stage::Ready,
-                Progress::Almost if !std::mem::replace(&mut state.graced, true) => {
+                Progress::Almost((least, most)) if !std::mem::replace(&mut state.graced, true) => {
                     let now = Moment::now();
-                    let grace = now.since(shared.began).clamp(GRACE.0, GRACE.1);
+                    let grace = now.since(shared.began).clamp(least, most);
                     close = Some((now + grace, shared.clone() as Arc<dyn Close>));
                 }
-                Progress::Almost | Progress::Little => {}
+                Progress::Almost(_) | Progress::Little => {}
             }
         }
         let waker = if state.stage == Stage::Ready { state.waker.take() } else { None };
@@ -184,10 +187,10 @@ impl<T: Vote> Shared<T> {
         match self.patience {
             Patience::All => Progress::Little,
             Patience::Majority if yes >= self.majority => Progress::Enough,
-            Patience::Grace if yes >= self.majority => Progress::Almost,
+            Patience::Grace if yes >= self.majority => Progress::Almost(GRACE),
             _ if failed > spare => Progress::Enough,
             // No majority can come any more, and it was answered by one. The others show who is to give way.
-            _ if cast - yes > spare && cast - failed >= self.majority => Progress::Almost,
+            _ if cast - yes > spare && cast - failed >= self.majority => Progress::Almost(DOUBT),
             _ => Progress::Little,
         }
     }
@@ -195,7 +198,8 @@ impl<T: Vote> Shared<T> {
 
 enum Progress {
     Little,
-    Almost,
+    /// Enough if nothing more comes within the time that it took so far, but at least and at most this.
+    Almost((Duration, Duration)),
     Enough,
 }
 

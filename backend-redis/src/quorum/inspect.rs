@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use tenure_core::aio::{AsyncInspect, block_on};
 use tenure_core::{Advice, Breaking, Fence, Holder, Inspect, Name, Result};
 
+use super::Quorum;
 use super::ask::Ask;
 use super::gather::{Patience, Votes, gather};
 use super::tally;
-use super::Quorum;
 use crate::inspect::key_of;
 
 impl Inspect for Quorum {
@@ -63,8 +63,7 @@ impl Quorum {
     }
 
     async fn take_away(&self, name: &Name, breaking: Breaking, reason: &str) -> Result<Option<Holder>> {
-        let force =
-            |ballot| Ask::Force { name: name.clone(), breaking, reason: reason.into(), ballot };
+        let force = |ballot| Ask::Force { name: name.clone(), breaking, reason: reason.into(), ballot };
         let votes = self.ask_all(Patience::All, force).await;
         let holder = self.seen(name, &votes)?;
         let key = key_of(&self.0.site, name);

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use tenure_core::{Error, Moment, Result, Site};
 
-use super::ask::{Ask, Owed, Rest, again};
+use super::ask::{Ask, Failure, Owed, Rest};
 use super::gather::Close;
-use crate::resp::{Packed, Reply};
+use crate::resp::Packed;
 use crate::script::Call;
 use crate::{Builder, Redis};
 
@@ -52,9 +52,9 @@ enum Health {
     #[default]
     Up,
     /// It did not answer, and is left alone until then.
-    Down { until: Moment, pause: Duration, error: Error },
+    Down { until: Moment, pause: Duration, failure: Failure },
     /// It is being asked whether it is back.
-    Trying { pause: Duration, error: Error },
+    Trying { pause: Duration, failure: Failure },
 }
 
 /// How long a server that did not answer is left alone, at first and at most.
@@ -78,8 +78,8 @@ impl Node {
     /// Asks the server. Never waits.
     pub(super) fn ask(&self, ask: Ask) {
         match self.queue() {
-            Ok(queue) => queue.add(ask, &self.label),
-            Err(error) => drop(ask.failed(&self.label, &error, Moment::now())),
+            Ok(queue) => queue.add(ask),
+            Err(error) => drop(ask.failed(&Failure::new(&self.label, &error), Moment::now())),
         }
     }
 
@@ -134,20 +134,20 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, ask: Ask, label: &str) {
+    fn add(&self, ask: Ask) {
         let now = Moment::now();
         let mut state = self.state();
         let down = match std::mem::take(&mut state.health) {
             Health::Up => None,
-            Health::Down { until, pause, error } if until <= now => {
-                state.health = Health::Trying { pause, error };
+            Health::Down { until, pause, failure } if until <= now => {
+                state.health = Health::Trying { pause, failure };
                 None
             }
             down => {
-                let (Health::Down { error, .. } | Health::Trying { error, .. }) = &down else { return };
-                let error = again(label, error).settled();
+                let (Health::Down { failure, .. } | Health::Trying { failure, .. }) = &down else { return };
+                let failure = failure.clone().settled();
                 state.health = down;
-                Some(error)
+                Some(failure)
             }
         };
         match down {
@@ -156,9 +156,9 @@ impl Queue {
                 drop(state);
                 self.more.notify_one();
             }
-            Some(error) => {
+            Some(failure) => {
                 drop(state);
-                let (_, owed) = ask.failed(label, &error, now);
+                let (_, owed) = ask.failed(&failure, now);
                 self.owe(owed);
             }
         }
@@ -179,20 +179,21 @@ impl Queue {
     fn is_up(&self, answered: bool) {
         let mut state = self.state();
         state.health = match std::mem::take(&mut state.health) {
-            Health::Trying { pause, error } if !answered => Health::Down { until: Moment::now(), pause, error },
+            Health::Trying { pause, failure } if !answered => {
+                Health::Down { until: Moment::now(), pause, failure }
+            }
             _ => Health::Up,
         };
     }
 
     /// Leaves the server alone for a while; returns what was to be asked meanwhile.
-    fn is_down(&self, error: &Error, label: &str) -> VecDeque<Ask> {
+    fn is_down(&self, failure: Failure) -> VecDeque<Ask> {
         let mut state = self.state();
         let pause = match &state.health {
             Health::Up => PAUSE.0,
             Health::Down { pause, .. } | Health::Trying { pause, .. } => (*pause * 2).min(PAUSE.1),
         };
-        let error = again(label, error);
-        state.health = Health::Down { until: Moment::now() + pause, pause, error };
+        state.health = Health::Down { until: Moment::now() + pause, pause, failure };
         std::mem::take(&mut state.asks)
     }
 
@@ -216,8 +217,8 @@ impl Queue {
             };
             let pays = !state.owed.is_empty() && down_until.is_none_or(|until| until <= now);
             if pays || !state.asks.is_empty() {
-                if let Health::Down { pause, error, .. } = std::mem::take(&mut state.health) {
-                    state.health = Health::Trying { pause, error };
+                if let Health::Down { pause, failure, .. } = std::mem::take(&mut state.health) {
+                    state.health = Health::Trying { pause, failure };
                 }
                 let count = state.asks.len().min(TOGETHER);
                 let asks = state.asks.drain(..count).collect();
@@ -239,6 +240,14 @@ impl Queue {
     }
 }
 
+/// A request on its way.
+struct Sending {
+    ask: Ask,
+    call: Call,
+    /// Whether it may have been carried out before.
+    again: bool,
+}
+
 /// The thread of a server.
 struct Worker {
     label: Box<str>,
@@ -257,10 +266,11 @@ impl Worker {
             match self.serve(&mut asks) {
                 Ok(answered) => self.queue.is_up(answered),
                 Err(error) => {
-                    let later = self.queue.is_down(&error, &self.label);
+                    let failure = Failure::new(&self.label, &error);
+                    let later = self.queue.is_down(failure.clone());
                     // These were never sent.
-                    let error = again(&self.label, &error).settled();
-                    asks.into_iter().chain(later).for_each(|ask| self.fail(ask, &error));
+                    let failure = failure.settled();
+                    asks.into_iter().chain(later).for_each(|ask| self.fail_with(ask, &failure));
                 }
             }
         }
@@ -277,14 +287,14 @@ impl Worker {
             }
         };
         while !asks.is_empty() {
-            let mut together: Vec<(Ask, Call)> = Vec::new();
+            let mut together = Vec::new();
             let mut alone = None;
             while let Some(ask) = asks.pop_front() {
                 if ask.is_pointless() {
                     continue;
                 }
                 match ask.call(store.dialect(), &self.site) {
-                    Ok(Some(call)) => together.push((ask, call)),
+                    Ok(Some(call)) => together.push(Sending { ask, call, again: false }),
                     Ok(None) => {
                         alone = Some(ask);
                         break;
@@ -308,40 +318,38 @@ impl Worker {
     fn together(
         &mut self,
         store: &Redis,
-        mut together: Vec<(Ask, Call)>,
+        mut together: Vec<Sending>,
         asks: &mut VecDeque<Ask>,
     ) -> Result<()> {
-        let mut resent = false;
         for call in [Call::by_digest, Call::by_text] {
             if together.is_empty() {
                 return Ok(());
             }
             let all = |all: Packed, call: Packed| all.followed_by(&call);
-            let packed = together.iter().map(|(_, script)| call(script)).fold(Packed::default(), all);
+            let packed = together.iter().map(|sending| call(&sending.call)).fold(Packed::default(), all);
             let answers = match store.transport().exchange(&packed, None) {
                 Ok(answers) => answers,
                 Err(error) => {
-                    together.into_iter().for_each(|(ask, _)| self.fail(ask, &error));
+                    together.into_iter().for_each(|sending| self.fail(sending.ask, &error));
                     return Err(error);
                 }
             };
-            resent |= answers.resent;
-            let mut unknown = Vec::new();
-            for ((ask, call), reply) in together.into_iter().zip(&answers.replies) {
+            let mut unknown: Vec<Sending> = Vec::new();
+            for (mut sending, reply) in together.into_iter().zip(&answers.replies) {
+                sending.again |= answers.resent;
                 if reply.is_no_script() {
-                    unknown.push((ask, call));
+                    unknown.push(sending);
+                } else if !unknown.is_empty() && sending.ask.is_repeatable() {
+                    // What came behind one that was not carried out may have needed it.
+                    unknown.push(Sending { again: true, ..sending });
                 } else {
-                    self.answer(ask, reply, resent, asks);
+                    let rest = sending.ask.answered(&self.label, reply, sending.again);
+                    self.finish(rest, asks);
                 }
             }
             together = unknown;
         }
         Ok(())
-    }
-
-    fn answer(&mut self, ask: Ask, reply: &Reply, resent: bool, asks: &mut VecDeque<Ask>) {
-        let rest = ask.answered(&self.label, reply, resent);
-        self.finish(rest, asks);
     }
 
     fn alone(&mut self, store: &Redis, ask: Ask, asks: &mut VecDeque<Ask>) -> Result<()> {
@@ -363,7 +371,11 @@ impl Worker {
     }
 
     fn fail(&mut self, ask: Ask, error: &Error) {
-        let (rest, owed) = ask.failed(&self.label, error, Moment::now());
+        self.fail_with(ask, &Failure::new(&self.label, error));
+    }
+
+    fn fail_with(&mut self, ask: Ask, failure: &Failure) {
+        let (rest, owed) = ask.failed(failure, Moment::now());
         self.closing.extend(rest.close);
         self.queue.owe(owed);
     }

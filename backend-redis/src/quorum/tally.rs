@@ -39,6 +39,9 @@ pub(super) enum Acquired {
 pub(super) enum Split {
     /// One has it.
     No,
+    /// One seems to have it, but who asked has the first of the servers that answered: the holder is just
+    /// letting go, has lost that server, or is two who were given equal fences.
+    Hardly,
     /// So it seems, and who asked has the first of the servers that answered: the others give way.
     Ours,
     /// So it seems, and another has that one.
@@ -60,10 +63,11 @@ pub(super) fn acquired(votes: &Votes<Said>, majority: usize, chance: f64, apart:
     let denials: Vec<Denied> = said.iter().filter_map(denial).collect();
     let holders: Vec<Fence> = denials.iter().filter_map(Denied::fence).collect();
     let (holder, settled) = fence(&holders, majority);
-    let split = match (fences.is_empty() || settled, said.first()) {
-        (true, _) => Split::No,
-        (false, Some(Said::Yes(_))) => Split::Ours,
-        (false, _) => Split::Theirs,
+    let split = match (said.first(), settled) {
+        (Some(Said::Yes(_)), true) => Split::Hardly,
+        (Some(Said::Yes(_)), false) => Split::Ours,
+        (_, false) if !fences.is_empty() => Split::Theirs,
+        _ => Split::No,
     };
     let mut denied = Denied::new();
     if holder > Fence::ZERO {
@@ -76,8 +80,8 @@ pub(super) fn acquired(votes: &Votes<Said>, majority: usize, chance: f64, apart:
     let end = ends.get(majority - fences.len() - 1).copied().filter(|end| *end != Duration::MAX);
     let soon = apart.mul_f64(0.5 + chance / 2.0);
     match (split, end) {
-        (Split::No, None) => {}
-        (Split::No, Some(end)) => denied = denied.retry_after(end),
+        (Split::No | Split::Hardly, None) => {}
+        (Split::No | Split::Hardly, Some(end)) => denied = denied.retry_after(end),
         (_, end) => denied = denied.retry_after(end.map_or(soon, |end| end.min(soon))),
     }
     Acquired::Denied(denied, split)
@@ -226,7 +230,9 @@ mod tests {
             let Acquired::Failed(error) = acquired(&votes, 2, 0.0, APART) else { panic!("{votes:?}") };
             assert!(error.is_unavailable() && !error.is_settled(), "{error}");
         }
-        let Acquired::Failed(error) = acquired(&vec![down(), down(), down()], 2, 0.0, APART) else { panic!() };
+        let Acquired::Failed(error) = acquired(&vec![down(), down(), down()], 2, 0.0, APART) else {
+            panic!()
+        };
         assert!(error.is_settled(), "nothing was sent");
     }
 
@@ -237,7 +243,7 @@ mod tests {
         assert_eq!(held.fence(), Some(Fence::new(7)));
         // One of them is free already.
         let (held, split) = denied(vec![yes(9), no(7, 100), no(7, 200)]);
-        assert_eq!((held.remaining(), split), (Some(Duration::from_millis(100)), Split::No));
+        assert_eq!((held.remaining(), split), (Some(Duration::from_millis(100)), Split::Hardly));
         let (held, _) = denied(vec![down(), no(7, 100), no(7, 200)]);
         assert_eq!(held.remaining(), Some(Duration::from_millis(200)));
     }
@@ -259,8 +265,14 @@ mod tests {
         let gone = |cause| Some(Ok(Said::Gone(cause)));
         let lost = |votes: Votes<Said>| owned(&votes, 2, |_| false).map_err(|error| error.cause());
         assert_eq!(lost(vec![yes(0), gone(Cause::Forced), yes(0)]), Ok(()));
-        assert_eq!(lost(vec![gone(Cause::Superseded), gone(Cause::Superseded), None]), Err(Some(Cause::Superseded)));
-        assert_eq!(lost(vec![gone(Cause::Superseded), gone(Cause::Forced), down()]), Err(Some(Cause::Forced)));
+        assert_eq!(
+            lost(vec![gone(Cause::Superseded), gone(Cause::Superseded), None]),
+            Err(Some(Cause::Superseded))
+        );
+        assert_eq!(
+            lost(vec![gone(Cause::Superseded), gone(Cause::Forced), down()]),
+            Err(Some(Cause::Forced))
+        );
         assert_eq!(lost(vec![yes(0), gone(Cause::Superseded), down()]), Err(None));
         let votes = vec![gone(Cause::Superseded), yes(0), down()];
         assert!(owned(&votes, 2, |index| index == 0).is_ok(), "the first had done so before");
@@ -269,10 +281,13 @@ mod tests {
     #[test]
     fn a_name_is_shown_as_long_as_no_majority_is_free() {
         let name = Name::new("x").unwrap();
-        let at = |fence, left| vec![Holder::new(name.clone(), Fence::new(fence), Some(Duration::from_millis(left)))];
+        let at = |fence, left| {
+            vec![Holder::new(name.clone(), Fence::new(fence), Some(Duration::from_millis(left)))]
+        };
         let shown = |seen: &[Vec<Holder>]| {
             let seen: Vec<&[Holder]> = seen.iter().map(Vec::as_slice).collect();
-            holder(&name, &seen, 3, 2).map(|holder| (holder.fence().get(), holder.remaining().unwrap().as_millis()))
+            holder(&name, &seen, 3, 2)
+                .map(|holder| (holder.fence().get(), holder.remaining().unwrap().as_millis()))
         };
         assert_eq!(shown(&[at(5, 10), at(5, 30), at(6, 20)]), Some((5, 20)));
         assert_eq!(shown(&[at(5, 10), at(5, 30), vec![]]), Some((5, 10)));

@@ -50,7 +50,8 @@ impl Running {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(running) = task.as_mut() else { return };
         let waker = Waker::from(self.clone());
-        let polled = catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(&mut Context::from_waker(&waker))));
+        let polled =
+            catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(&mut Context::from_waker(&waker))));
         // One that panics ends itself, not everybody.
         if polled.is_ok_and(|polled| polled.is_pending()) {
             return;
