@@ -382,11 +382,11 @@ fn servers_that_lose_their_data_one_by_one_lose_no_lock() -> Outcome {
     let mut servers = start(3, &[])?;
     let store = open(&servers)?;
     let held = Lock::new(&store, "a").acquire()?;
-    for index in 0..3 {
-        servers[index].restart()?;
-        assert!(!is_taken(&servers[index], "a")?, "it has kept its data");
+    for server in &mut servers {
+        server.restart()?;
+        assert!(!is_taken(server, "a")?, "it has kept its data");
         eventually("a renewal to take the lock there again", || {
-            held.renew().is_ok() && is_taken(&servers[index], "a").is_ok_and(|taken| taken)
+            held.renew().is_ok() && is_taken(server, "a").is_ok_and(|taken| taken)
         });
     }
     assert_eq!(held.status(), Status::Held);

@@ -158,7 +158,7 @@ impl Ask {
     /// # Errors
     ///
     /// If the server did not answer, with the request that is to be failed.
-    pub(super) fn alone(self, server: &str, store: &Redis) -> std::result::Result<Rest, (Error, Self)> {
+    pub(super) fn alone(self, server: &str, store: &Redis) -> std::result::Result<Rest, Box<(Error, Self)>> {
         Ok(match self {
             Self::Acquire { ref claim, how, .. } => {
                 let reply = match how {
@@ -170,7 +170,7 @@ impl Ask {
                 };
                 match reply {
                     Ok(reply) => self.answered(server, &reply, false),
-                    Err(error) => return Err((error, self)),
+                    Err(error) => return Err(Box::new((error, self))),
                 }
             }
             Self::Watch { claim, ballot } => {
@@ -183,7 +183,7 @@ impl Ask {
                     let Self::Identify { ballot } = self else { return Ok(Rest::default()) };
                     rest(ballot, Ok(run_id(answers.replies.first())))
                 }
-                Err(error) => return Err((error, self)),
+                Err(error) => return Err(Box::new((error, self))),
             },
             Self::List { prefix, ballot } => {
                 // Looking at all keys of a server takes its time; others go on meanwhile.
@@ -221,6 +221,18 @@ impl Ask {
     }
 }
 
+impl From<Owed> for Ask {
+    fn from(Owed { claim, keep, .. }: Owed) -> Self {
+        Self::Release { claim, keep, ballot: None }
+    }
+}
+
+impl Default for Failure {
+    fn default() -> Self {
+        Self { kind: Kind::Unavailable, text: "the server was not asked".into(), settled: true }
+    }
+}
+
 impl Failure {
     pub(super) fn new(server: &str, error: &Error) -> Self {
         let mut text = match error.backend() {
@@ -233,7 +245,7 @@ impl Failure {
         Self { kind: error.kind(), text: text.into(), settled: error.is_settled() }
     }
 
-    /// Says that a request was never sent.
+    /// As one of a request that was never sent.
     pub(super) fn settled(self) -> Self {
         Self { settled: true, ..self }
     }

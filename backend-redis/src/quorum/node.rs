@@ -129,6 +129,31 @@ impl Drop for Node {
     }
 }
 
+impl Health {
+    /// Whether a request goes through now. The first one after a pause does.
+    fn lets_through(&mut self, now: Moment) -> bool {
+        match std::mem::take(self) {
+            Self::Up => true,
+            Self::Down { until, pause, failure } if until <= now => {
+                *self = Self::Trying { pause, failure };
+                true
+            }
+            down => {
+                *self = down;
+                false
+            }
+        }
+    }
+
+    /// Why a request did not go through.
+    fn failure(&self) -> Failure {
+        match self {
+            Self::Down { failure, .. } | Self::Trying { failure, .. } => failure.clone().settled(),
+            Self::Up => Failure::default(),
+        }
+    }
+}
+
 impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -137,36 +162,26 @@ impl Queue {
     fn add(&self, ask: Ask) {
         let now = Moment::now();
         let mut state = self.state();
-        let down = match std::mem::take(&mut state.health) {
-            Health::Up => None,
-            Health::Down { until, pause, failure } if until <= now => {
-                state.health = Health::Trying { pause, failure };
-                None
-            }
-            down => {
-                let (Health::Down { failure, .. } | Health::Trying { failure, .. }) = &down else { return };
-                let failure = failure.clone().settled();
-                state.health = down;
-                Some(failure)
-            }
-        };
-        match down {
-            None => {
-                state.asks.push_back(ask);
-                drop(state);
-                self.more.notify_one();
-            }
-            Some(failure) => {
-                drop(state);
-                let (_, owed) = ask.failed(&failure, now);
-                self.owe(owed);
-            }
+        if state.health.lets_through(now) {
+            state.asks.push_back(ask);
+            drop(state);
+            self.more.notify_one();
+            return;
         }
+        let failure = state.health.failure();
+        drop(state);
+        let (_, owed) = ask.failed(&failure, now);
+        self.owe(owed);
     }
 
     fn owe(&self, owed: Option<Owed>) {
         let Some(owed) = owed else { return };
         let mut state = self.state();
+        if let Health::Trying { .. } = &state.health {
+            // Behind what it undoes, which may be the very request that was let through.
+            state.asks.push_back(owed.into());
+            return;
+        }
         if state.owed.len() == OWED {
             state.owed.pop_front();
         }
@@ -217,9 +232,7 @@ impl Queue {
             };
             let pays = !state.owed.is_empty() && down_until.is_none_or(|until| until <= now);
             if pays || !state.asks.is_empty() {
-                if let Health::Down { pause, failure, .. } = std::mem::take(&mut state.health) {
-                    state.health = Health::Trying { pause, failure };
-                }
+                state.health.lets_through(now);
                 let count = state.asks.len().min(TOGETHER);
                 let asks = state.asks.drain(..count).collect();
                 return Some((state.owed.drain(..).collect(), asks));
@@ -261,8 +274,7 @@ struct Worker {
 impl Worker {
     fn run(&mut self) {
         while let Some((owed, asks)) = self.queue.next(&mut self.closing) {
-            let pay = |owed: Owed| Ask::Release { claim: owed.claim, keep: owed.keep, ballot: None };
-            let mut asks: VecDeque<Ask> = owed.into_iter().map(pay).chain(asks).collect();
+            let mut asks: VecDeque<Ask> = owed.into_iter().map(Ask::from).chain(asks).collect();
             match self.serve(&mut asks) {
                 Ok(answered) => self.queue.is_up(answered),
                 Err(error) => {
@@ -355,7 +367,8 @@ impl Worker {
     fn alone(&mut self, store: &Redis, ask: Ask, asks: &mut VecDeque<Ask>) -> Result<()> {
         match ask.alone(&self.label, store) {
             Ok(rest) => self.finish(rest, asks),
-            Err((error, ask)) => {
+            Err(unanswered) => {
+                let (error, ask) = *unanswered;
                 self.fail(ask, &error);
                 return Err(error);
             }
