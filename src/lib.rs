@@ -24,7 +24,7 @@ pub use tenure_redis as redis;
 #[cfg(feature = "redis-async")]
 pub use tenure_redis::AsyncRedis;
 #[cfg(feature = "redis")]
-pub use tenure_redis::Redis;
+pub use tenure_redis::{Quorum, Redis};
 
 pub use tenure_core::*;
 
@@ -41,6 +41,7 @@ pub use tenure_core::*;
 /// | `redis+unix:///path` | the same through a socket of this host |
 /// | `redis+cluster://[[user]:password@]host[:port][,host[:port]..]` | a cluster, of which one node that lives is enough; `rediss+cluster:` through TLS |
 /// | `redis+sentinel://[[user]:password@]host[:port][,host[:port]..]/master[/database]` | the master that sentinels name; `rediss+sentinel:` through TLS |
+/// | `redis+quorum://[[user]:password@]host[:port],host[:port],host[:port][/database]` | a majority of independent servers |
 ///
 /// A `%` in a path stands before two hexadecimal digits, as in any URL: `%20` is a space.
 ///
@@ -66,6 +67,8 @@ pub fn connect_with(url: &str, settings: Settings) -> Result<AnyBackend> {
         url::Store::LocMem => Ok(LocMem::with_settings(settings).into()),
         #[cfg(feature = "redis")]
         url::Store::Redis => Ok(Redis::builder(url).settings(settings).connect()?.into()),
+        #[cfg(feature = "redis")]
+        url::Store::Quorum => Ok(Quorum::url(url)?.settings(settings).connect()?.into()),
     }
 }
 

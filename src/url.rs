@@ -10,6 +10,8 @@ pub(crate) enum Store {
     LocMem,
     #[cfg(feature = "redis")]
     Redis,
+    #[cfg(feature = "redis")]
+    Quorum,
 }
 
 /// Tells by the scheme. A URL may hold a password, so nothing but its scheme is ever repeated.
@@ -36,6 +38,8 @@ pub(crate) fn parse(url: &str) -> Result<Store> {
             | "rediss+sentinel",
             _,
         ) => Ok(Store::Redis),
+        #[cfg(feature = "redis")]
+        ("redis+quorum", _) => Ok(Store::Quorum),
         ("mem", _) => Err(Error::misconfigured("\"mem:\" is the whole URL of a store in memory")),
         _ => Err(Error::misconfigured(format!(
             "this build knows no store {:?}; it knows {}",
@@ -71,6 +75,8 @@ const SCHEMES: &[&str] = &[
     "redis+sentinel:",
     #[cfg(feature = "redis")]
     "rediss+sentinel:",
+    #[cfg(feature = "redis")]
+    "redis+quorum:",
 ];
 
 #[cfg(test)]
@@ -82,7 +88,7 @@ mod properties {
         prop_oneof![
             "\\PC{0,20}",
             "[a-z+.:/@ -]{0,5}(//)[a-z]{0,3}:?hunter2[a-z:]{0,3}@\\PC{0,9}",
-            "(rediss?(\\+cluster|\\+sentinel)?|postgres|memcache|mem|sqlite|MEM)(:|://|//)([a-z]{0,2}:)?hunter2@[a-z]{0,5}(:[0-9]{1,4})?",
+            "(rediss?(\\+cluster|\\+sentinel)?|redis\\+quorum|postgres|memcache|mem|sqlite|MEM)(:|://|//)([a-z]{0,2}:)?hunter2@[a-z]{0,5}(:[0-9]{1,4})?",
             "(file|mem):\\PC{0,9}",
         ]
     }
@@ -97,6 +103,8 @@ mod properties {
                 Ok(Store::LocMem) => prop_assert_eq!(url, "mem:"),
                 #[cfg(feature = "redis")]
                 Ok(Store::Redis) => prop_assert!(url.starts_with("redis")),
+                #[cfg(feature = "redis")]
+                Ok(Store::Quorum) => prop_assert!(url.starts_with("redis+quorum:")),
                 Err(error) => {
                     let shown = format!("{error} {error:?}");
                     prop_assert!(error.is_misconfigured() && !shown.contains("hunter2"), "{url}: {shown}");

@@ -81,6 +81,15 @@ impl Redis {
         Self(Arc::new(Inner { site, transport, dialect, places, hearing, listener: Mutex::default() }))
     }
 
+    /// Makes it part of a larger store, which is told of what this one hears.
+    pub(crate) fn at_site(mut self, site: &Site) -> Self {
+        // What was only just opened has no second handle.
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.site = site.clone();
+        }
+        self
+    }
+
     pub(crate) fn dialect(&self) -> &Dialect {
         &self.0.dialect
     }
@@ -111,6 +120,12 @@ impl Redis {
         }
         let (reply, again) = ask(By::Text)?;
         Ok((reply, resent || again))
+    }
+
+    /// Asks once for a lock, and to be told of its changes if this process waits for it.
+    pub(crate) fn ask_once(&self, claim: &Claim) -> Result<Reply> {
+        let keys = self.keys(claim)?;
+        self.ask_for(claim, &keys)
     }
 
     fn keys<'c>(&self, claim: &'c Claim) -> Result<Resolved<'c, Keys>> {

@@ -227,6 +227,11 @@ impl Builder {
         opened.await.map_err(|error| error.at(&label))
     }
 
+    /// What the store will be called, once it is clear that the URL is one.
+    pub(crate) fn label(&self) -> Result<String> {
+        Ok(label(&self.info()?))
+    }
+
     fn open(self, info: ConnectionInfo, label: &str) -> Result<Redis> {
         let client = self.client(info)?;
         let timed = Timed { client, connect_timeout: self.connect_timeout, io_timeout: self.io_timeout };

@@ -32,6 +32,9 @@
 //! that hide this, are served by a channel to which each release is published ([`Wake::Channel`]). Either
 //! way a waiter looks again after [`recheck`](tenure_core::Settings::recheck) at the latest.
 //!
+//! [`Quorum`] is the store over several independent servers, for when locks must go on while one of them is
+//! down.
+//!
 //! # What it guarantees
 //!
 //! *Exclusive* as long as the server keeps what it answered: one server that does not crash, or crashes
@@ -76,6 +79,7 @@ mod net;
 mod places;
 mod pool;
 mod profile;
+mod quorum;
 mod resp;
 mod script;
 mod sentinel;
@@ -92,3 +96,4 @@ pub use config::{Builder, Wake};
 #[cfg(feature = "r2d2_redis")]
 pub use lent::PoolBuilder;
 pub use profile::Profile;
+pub use quorum::{Quorum, QuorumBuilder, QuorumGrant};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sha1::{Digest, Sha1};
 use tenure_core::{
-    Attempt, Breaking, Cause, Claim, Denied, Error, Fence, Granted, Holder, Lease, Mode, Name, Result,
+    Attempt, Breaking, Cause, Claim, Denied, Error, Fence, Granted, Holder, Lease, Mode, Name, Owner, Result,
 };
 
 use crate::acks::Acks;
@@ -40,6 +40,7 @@ scripts! {
     AWAITED "lua/awaited.lua";
     GUARDED_ACQUIRE "lua/guard_begin.lua" "lua/acquire.lua" "lua/guard_end.lua";
     GUARDED_SHARE "lua/guard_begin.lua" "lua/share.lua" "lua/guard_end.lua";
+    RAISE "lua/raise.lua";
 }
 
 impl Script {
@@ -249,6 +250,14 @@ impl Dialect {
     /// Whether anybody waits to have a lock alone.
     pub(crate) fn awaited(&self, keys: &Keys) -> Call {
         Call::new(&AWAITED, vec![keys.sibling(Sibling::Writer)], Vec::new())
+    }
+
+    /// Raises the last fence of a name to one that another server gave; if there is an owner, only while
+    /// it holds the lock alone.
+    pub(crate) fn raise(&self, owner: Option<Owner>, keys: &Keys, fence: Fence) -> Call {
+        let keys = vec![keys.own().to_vec(), keys.sibling(Sibling::Fence)];
+        let owner = owner.map(|owner| self.tokens.of(owner)).unwrap_or_default();
+        Call::new(&RAISE, keys, vec![owner, fence.get().to_string().into_bytes(), millis(self.fence_life)])
     }
 
     pub(crate) fn look(&self, keys: &Keys) -> Call {

@@ -208,6 +208,18 @@ impl Denied {
         Self { holder: Some(fence), ..self }
     }
 
+    /// After what time it is free if nobody renews it, where that is known.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The fence of the grant in the way, where that is known.
+    #[must_use]
+    pub fn fence(&self) -> Option<Fence> {
+        self.holder
+    }
+
     /// The holder is in this very process and asked at this place.
     #[must_use]
     pub fn held_at(self, place: &'static Location<'static>) -> Self {
