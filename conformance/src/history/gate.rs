@@ -34,7 +34,8 @@ impl Gate {
     /// Those of the file system.
     pub fn open(folder: &Path, name: &str) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        let state = options.read(true).write(true).create(true).truncate(false).open(path(folder, name, "gate"))?;
+        let state =
+            options.read(true).write(true).create(true).truncate(false).open(path(folder, name, "gate"))?;
         let log = OpenOptions::new().append(true).create(true).open(path(folder, name, "log"))?;
         Ok(Self { state, log })
     }
@@ -98,7 +99,8 @@ impl Gate {
         if text.is_empty() {
             return Ok((0, 0));
         }
-        let state = text.split_once(' ').and_then(|(fence, value)| Some((fence.parse().ok()?, value.parse().ok()?)));
+        let state =
+            text.split_once(' ').and_then(|(fence, value)| Some((fence.parse().ok()?, value.parse().ok()?)));
         state.ok_or_else(|| io::Error::other(format!("the gate is torn: {text:?}")))
     }
 }

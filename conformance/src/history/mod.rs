@@ -150,7 +150,12 @@ impl fmt::Display for Event {
         write!(f, "{} on {:?}: asked {:.3}, ", self.who, self.name, ms(self.asked))?;
         match &self.outcome {
             Outcome::Granted { fence, until, .. } => {
-                write!(f, "granted {:.3} with fence {fence}, believed until {:.3}", ms(self.answered), ms(*until))
+                write!(
+                    f,
+                    "granted {:.3} with fence {fence}, believed until {:.3}",
+                    ms(self.answered),
+                    ms(*until)
+                )
             }
             Outcome::Refused { message, .. } => write!(f, "refused {:.3}: {message}", ms(self.answered)),
         }
@@ -254,7 +259,9 @@ impl History {
         let value = writes.clone().next_back().and_then(Pass::wrote).unwrap_or(0);
         let count = writes.count() as u64;
         if value != count {
-            let text = format!("{count} writes were accepted, each of one more than was read, and the value is {value}");
+            let text = format!(
+                "{count} writes were accepted, each of one more than was read, and the value is {value}"
+            );
             found.push(Finding { breach: Breach::LostUpdate, text });
         }
         found
@@ -383,7 +390,9 @@ mod tests {
             let history = History::from_iter([old.clone(), new.clone()]);
             history.findings_at(gate).iter().map(Finding::breach).collect()
         };
-        assert!(found(&[pass(&old, None), pass(&old, Some(1)), pass(&new, None), pass(&new, Some(2))]).is_empty());
+        assert!(
+            found(&[pass(&old, None), pass(&old, Some(1)), pass(&new, None), pass(&new, Some(2))]).is_empty()
+        );
         assert_eq!(found(&[pass(&old, None), pass(&new, None), pass(&old, Some(1))]), [Breach::StaleWrite]);
         assert_eq!(found(&[pass(&old, Some(1)), pass(&new, Some(1))]), [Breach::LostUpdate]);
         let stranger = belief("z", 5, 0, 1, 2);
