@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::env;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,9 +13,9 @@ use tenure_conformance::history::{Breach, Event, Gate, History};
 use tenure_core::{Kind, Moment};
 use tenure_servers::Outcome;
 
-use crate::crew::{Crew, NAMES, TTL, Tell, WAIT};
+use crate::crew::{Crew, NAMES, Tell, WAIT};
 use crate::faults::Fault;
-use crate::other::Other;
+use crate::other::{self, Other};
 use crate::table::{Class, Row};
 
 /// How many threads of this process are at work.
@@ -35,8 +36,11 @@ const IN_TIME: Duration = Duration::from_millis(2500);
 pub(crate) struct Seen {
     pub(crate) found: Vec<Found>,
     seed: u64,
+    round: u64,
     grants: usize,
     refused: usize,
+    /// How many came to a gate that larger fences had passed.
+    stale: usize,
 }
 
 /// Something that must not be; at least not everywhere.
@@ -73,25 +77,18 @@ pub(crate) fn run(row: &Row, fault: Fault) -> Outcome<Seen> {
         Arc::new(move |event| events.lock().unwrap_or_else(PoisonError::into_inner).push(event))
     };
     let other = Other::start(row, &stage.place(), folder.path(), seed ^ 1, &tell)?;
-    let crew = Crew::start(&(row.open)(&stage.place())?, "here", SIZE, folder.path(), seed, &tell)?;
+    let crew = Crew::start(&row.opened(&stage.place())?, "here", SIZE, folder.path(), seed, &tell)?;
 
-    let mut found = Vec::new();
+    let all = SIZE + other::SIZE;
     let mut outages = Vec::new();
-    let all = SIZE + 2;
-    let (mut since, began, time) = (Moment::from_nanos(0), Instant::now(), seconds());
-    loop {
-        let patience = if outages.is_empty() && since == Moment::from_nanos(0) { START } else { row.resumes };
-        if let Some(text) = stalled(&events, all, since, patience) {
-            found.push(Found { what: What::Stalled, text });
-            break;
-        }
-        if since > Moment::from_nanos(0) && began.elapsed() >= time {
-            break;
-        }
+    let mut stuck = stalled(&events, all, Moment::from_nanos(0), START);
+    let (began, mut round) = (Instant::now(), 0);
+    while stuck.is_none() && (round == 0 || began.elapsed() < longer().unwrap_or_default()) {
         thread::sleep(CALM);
-        let struck = fault.strike(&mut *stage, &other, seed ^ since.as_nanos())?;
+        let struck = fault.strike(&mut *stage, &other, seed.wrapping_add(round))?;
         outages.extend(struck.outage);
-        since = struck.healed;
+        stuck = stalled(&events, all, struck.healed, row.resumes);
+        round += 1;
     }
     crew.stop()?;
     other.stop()?;
@@ -99,14 +96,14 @@ pub(crate) fn run(row: &Row, fault: Fault) -> Outcome<Seen> {
     let history: History =
         std::mem::take(&mut *events.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect();
     let mut breaches = history.findings();
+    let mut stale = 0;
     for name in NAMES {
-        breaches.extend(history.findings_at(&Gate::passes(folder.path(), name)?));
+        let passes = Gate::passes(folder.path(), name)?;
+        stale += passes.iter().filter(|pass| !pass.is_accepted()).count();
+        breaches.extend(history.findings_at(&passes));
     }
-    found.extend(
-        breaches
-            .iter()
-            .map(|finding| Found { what: What::Breach(finding.breach()), text: finding.to_string() }),
-    );
+    let mut found: Vec<Found> = stuck.into_iter().collect();
+    found.extend(breaches.iter().map(|breach| Found::new(What::Breach(breach.breach()), breach.to_string())));
     found.extend(history.events().iter().filter_map(|event| masked(event, &outages)));
     let stopped = |event: &Event| fault == Fault::HolderStopped && event.who().starts_with("other");
     found.extend(history.events().iter().filter(|event| !stopped(event)).filter_map(late));
@@ -115,13 +112,18 @@ pub(crate) fn run(row: &Row, fault: Fault) -> Outcome<Seen> {
     if after_silence > 0 && !row.multiplexed {
         let text =
             format!("{after_silence} requests were sent on connections on which an answer was missing");
-        found.push(Found { what: What::AskedAfterSilence, text });
+        found.push(Found::new(What::AskedAfterSilence, text));
     }
     if !fault.troubles().is_empty() && proxies.iter().all(|proxy| proxy.troubles() == 0) {
-        found.push(Found { what: What::Harmless, text: "no request met with trouble".into() });
+        found.push(Found::new(What::Harmless, "no request met with trouble"));
     }
     let grants = history.events().iter().filter(|event| event.is_granted()).count();
-    Ok(Seen { found, seed, grants, refused: history.events().len() - grants })
+    let seen = Seen { found, seed, round, grants, refused: history.events().len() - grants, stale };
+    if longer().is_some() {
+        // Best effort, for who looks on.
+        let _ = writeln!(io::stderr(), "{}/{}: {seen}", row.name, fault.name());
+    }
+    Ok(seen)
 }
 
 impl Seen {
@@ -136,13 +138,27 @@ impl Seen {
     pub(crate) fn report(&self, wrong: &[&Found]) -> String {
         let few = wrong.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join("\n");
         format!(
-            "{} things that must not be, among {} grants and {} refusals:\n{few}\nagain, as far as chance \
-             goes, with {SEED}={}",
+            "{self}\n{} things must not be:\n{few}\nagain, as far as chance goes, with {SEED}={}",
             wrong.len(),
-            self.grants,
-            self.refused,
             self.seed
         )
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let overlaps = self.found.iter().filter(|found| found.what == What::Breach(Breach::Overlap)).count();
+        let Self { round, grants, refused, stale, .. } = self;
+        write!(
+            f,
+            "{round} times; {grants} grants, {refused} refusals, {overlaps} overlaps, {stale} stopped at a gate"
+        )
+    }
+}
+
+impl Found {
+    fn new(what: What, text: impl Into<String>) -> Self {
+        Self { what, text: text.into() }
     }
 }
 
@@ -157,7 +173,7 @@ impl fmt::Display for Found {
 }
 
 /// Waits until everybody was granted a lock after a moment; else tells who was not.
-fn stalled(events: &Mutex<Vec<Event>>, all: usize, since: Moment, patience: Duration) -> Option<String> {
+fn stalled(events: &Mutex<Vec<Event>>, all: usize, since: Moment, patience: Duration) -> Option<Found> {
     let until = Instant::now() + patience;
     loop {
         let events = events.lock().unwrap_or_else(PoisonError::into_inner);
@@ -168,9 +184,9 @@ fn stalled(events: &Mutex<Vec<Event>>, all: usize, since: Moment, patience: Dura
         }
         if Instant::now() > until {
             let last: Vec<_> = events.iter().rev().take(3).map(ToString::to_string).collect();
-            return Some(format!(
-                "{patience:?} later only {served:?} of {all} had a lock again; at last {last:#?}"
-            ));
+            let text =
+                format!("{patience:?} later only {served:?} of {all} had a lock again; at last {last:#?}");
+            return Some(Found::new(What::Stalled, text));
         }
         drop(events);
         thread::sleep(Duration::from_millis(10));
@@ -182,13 +198,13 @@ fn masked(event: &Event, outages: &[(Moment, Moment)]) -> Option<Found> {
     let down = outages.iter().any(|(from, to)| event.asked() >= *from && event.answered() <= *to);
     let told =
         event.is_refused_as(Kind::Unavailable) || (event.waited() && event.is_refused_as(Kind::TimedOut));
-    (down && !told).then(|| Found { what: What::Masked, text: format!("while the server was down, {event}") })
+    (down && !told).then(|| Found::new(What::Masked, format!("while the server was down, {event}")))
 }
 
 /// Everything is answered in time, whatever fails.
 fn late(event: &Event) -> Option<Found> {
     let took = event.answered().since(event.asked());
-    (took > WAIT + IN_TIME).then(|| Found { what: What::Late, text: format!("after {took:?}: {event}") })
+    (took > WAIT + IN_TIME).then(|| Found::new(What::Late, format!("after {took:?}: {event}")))
 }
 
 const SEED: &str = "TENURE_FAULTS_SEED";
@@ -199,8 +215,7 @@ fn seed(row: &Row, fault: Fault) -> u64 {
     given.unwrap_or_else(|| RandomState::new().hash_one((row.name, fault.name())))
 }
 
-/// How long to stay in a cell; at least for one fault.
-fn seconds() -> Duration {
-    let given = env::var("TENURE_FAULTS_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    given.map_or(TTL, Duration::from_secs)
+/// How long to stay in each cell, if that was asked for.
+fn longer() -> Option<Duration> {
+    env::var("TENURE_FAULTS_SECONDS").ok()?.parse().ok().map(Duration::from_secs)
 }

@@ -45,8 +45,8 @@ pub(crate) struct Struck {
 const OUTAGE: Duration = Duration::from_millis(900);
 
 /// How long a network makes trouble, and to how many of the requests.
-const TROUBLE: Duration = Duration::from_millis(1200);
-const SHARE: f64 = 0.25;
+const TROUBLE: Duration = Duration::from_millis(1800);
+const SHARE: f64 = 0.4;
 
 /// Later than a lease ends: while the client still waits, and when it does not.
 const LATE: Duration = TTL.saturating_add(Duration::from_millis(80));
@@ -54,6 +54,7 @@ const LATER: Duration = TTL.saturating_mul(3);
 const DELAYS: &[Trouble] = &[
     Trouble::DelayRequest(LATE),
     Trouble::DelayRequest(LATER),
+    Trouble::DelayReply(LATE),
     Trouble::DelayReply(LATE),
     Trouble::DelayReply(LATER),
 ];
@@ -134,11 +135,12 @@ impl Fault {
         let is_down = stage.is_down_with_them();
         let outage = match self {
             KilledWithData | KilledWithoutData => {
+                // At first it is back before leases end, then after that.
+                self.restart(stage)?;
+                thread::sleep(TTL * 2);
                 stage.victims().into_iter().for_each(servers::Redis::kill);
                 let outage = wait_out(OUTAGE);
-                for server in stage.victims() {
-                    if self == KilledWithData { server.restart()? } else { server.restart_empty()? }
-                }
+                self.restart(stage)?;
                 Some(outage)
             }
             ServerStopped => {
@@ -187,6 +189,13 @@ impl Fault {
             }
         };
         Ok(Struck { healed: Moment::now(), outage: outage.filter(|_| is_down) })
+    }
+
+    fn restart(self, stage: &mut dyn Stage) -> Outcome {
+        for server in stage.victims() {
+            if self == KilledWithData { server.restart()? } else { server.restart_empty()? }
+        }
+        Ok(())
     }
 
     /// What comes to requests on their way.

@@ -19,7 +19,7 @@ use crate::table::{ROWS, Row};
 const TASK: &str = "TENURE_FAULTS_CREW";
 
 /// How many threads it has.
-const SIZE: usize = 2;
+pub(crate) const SIZE: usize = 2;
 
 /// How long it may take to end when its crew has been told to.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -89,7 +89,7 @@ fn work(task: &str) -> io::Result<()> {
     let row = known.into_iter().find(|known| known.name == row);
     let row = row.ok_or_else(|| io::Error::other("there is no such row"))?;
     let seed = seed.parse().map_err(io::Error::other)?;
-    let store = (row.open)(place).map_err(io::Error::other)?;
+    let store = row.opened(place).map_err(io::Error::other)?;
     let tell: Tell = Arc::new(|event: Event| {
         let line = serde_json::to_string(&event).expect("an event can be written as JSON");
         // Who cannot tell any more has nothing to work for.

@@ -21,8 +21,8 @@ the tests read; each cell that is not empty is a test against real servers.
   first one through that comes after the second.
 
 Under every fault: fences never go back, nothing stale passes a comparison of fences, a server that is down is
-`Unavailable` in time and never looks like one on which somebody holds the lock, and work goes on when the fault is
-over.
+`Unavailable` in time and never looks like one on which somebody holds the lock, and everybody who works gets a lock
+again soon after the fault is over.
 
 ";
 
@@ -38,7 +38,7 @@ pub(crate) fn is_written() -> Outcome {
 fn page() -> String {
     let mut page = String::from(HEAD);
     for row in ROWS {
-        line(&mut page, &format!("* `{}`: {}", row.name, row.about));
+        line(&mut page, &format!("* `{}`: {}; work goes on within {:?}", row.name, row.about, row.resumes));
     }
     line(&mut page, "");
     let names: String = ROWS.iter().map(|row| format!(" {} |", row.name)).collect();
@@ -57,7 +57,7 @@ fn page() -> String {
     page
 }
 
-fn cell<'n>(class: Option<Class>, notes: &mut Vec<&'n str>) -> String {
+fn cell(class: Option<Class>, notes: &mut Vec<&str>) -> String {
     match class {
         None => "undeclared".into(),
         Some(Class::Exclusive) => "exclusive".into(),

@@ -1,6 +1,6 @@
 //! The table: what each configuration guarantees under each fault.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tenure_core::Result;
 use tenure_servers::{Outcome, Stop};
@@ -41,6 +41,17 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// Opens a store. A machine that does many things at once may need more than one try.
+    pub(crate) fn opened(&self, place: &str) -> Result<Store> {
+        let began = Instant::now();
+        loop {
+            match (self.open)(place) {
+                Err(error) if error.is_unavailable() && began.elapsed() < PATIENCE => {}
+                opened => return opened,
+            }
+        }
+    }
+
     /// What is declared; nothing if it is not, or in two ways.
     pub(crate) fn class(&self, fault: Fault) -> Option<Class> {
         let mut declared = self.cells.iter().filter(|(of, _)| *of == fault).map(|(_, class)| *class);
@@ -58,6 +69,7 @@ pub(crate) fn is_complete() -> Outcome {
 }
 
 const ALONE: &str = "there is no replica";
+const PATIENCE: Duration = Duration::from_secs(20);
 const RESUMES: Duration = Duration::from_secs(6);
 
 pub(crate) const ROWS: &[Row] = &[

@@ -37,7 +37,7 @@ pub enum Plan {
     /// This to the next ones, and then nothing.
     Next(VecDeque<Trouble>),
     /// Something to some of them.
-    Chance(Chance),
+    Chance(Box<Chance>),
 }
 
 /// Draws of the same order for the same seed.
@@ -59,14 +59,16 @@ impl Plan {
     #[must_use]
     pub fn chance(seed: u64, share: f64, troubles: &[Trouble]) -> Self {
         let draws = StdRng::seed_from_u64(seed);
-        Self::Chance(Chance { draws, share: share.clamp(0.0, 1.0), troubles: troubles.to_vec() })
+        let (share, troubles) = (share.clamp(0.0, 1.0), troubles.to_vec());
+        Self::Chance(Box::new(Chance { draws, share, troubles }))
     }
 
     pub(super) fn draw(&mut self) -> Option<Trouble> {
         match self {
             Self::Calm => None,
             Self::Next(troubles) => troubles.pop_front(),
-            Self::Chance(Chance { draws, share, troubles }) => {
+            Self::Chance(chance) => {
+                let Chance { draws, share, troubles } = &mut **chance;
                 // Both are drawn each time, so that the n-th draw does not depend on those before.
                 let (hit, which) = (draws.random_bool(*share), draws.random::<u32>() as usize);
                 troubles.get(which % troubles.len().max(1)).copied().filter(|_| hit)
