@@ -38,7 +38,7 @@ impl Control {
 }
 
 /// How often a control is run at most.
-const RUNS: u32 = 5;
+const RUNS: u32 = 12;
 
 /// How a store is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

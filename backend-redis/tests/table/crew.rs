@@ -112,7 +112,7 @@ impl Worker {
         let which = usize::from(self.draws.random_ratio(1, 3));
         let limit = self.draws.random_bool(0.5).then_some(WAIT);
         let (way, time) = match self.draws.random_range(0..10) {
-            0..6 => (Way::Briefly, self.draws.random_range(2..30)),
+            0..6 => (Way::Briefly, self.draws.random_range(5..60)),
             6..8 => (Way::Kept, self.draws.random_range(100..450)),
             8 => (Way::Renewed, self.draws.random_range(100..400)),
             _ => (Way::ToTheEnd, 10_000),
