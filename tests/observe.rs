@@ -37,7 +37,7 @@ fn check(events: &[Told], meters: &Meters) {
     assert_eq!(granted.number("attempts"), 1.0);
     assert_eq!((lost.text("cause"), lost.text("fence")), ("forced", granted.text("fence")));
     assert!(waited.number("fence") > granted.number("fence"));
-    assert!(waited.number("waited") > granted.number("waited"));
+    assert!(waited.number("waited") > 0.0);
     assert_eq!(waited.text("fence"), released.text("fence"));
     assert!(released.number("held") >= 0.02);
     for (outcome, count) in [("granted", 2), ("contended", 1)] {

@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 
 use crate::diagnose;
 use crate::inspect::{Scan, key_of};
-use crate::keys::Keys;
+use crate::keys::{Keys, Sibling};
 use crate::resp::{Commands, Reply};
 use crate::script::{self, By, Call, Dialect, How};
 use crate::waited::Waited;
@@ -153,6 +153,13 @@ impl AsyncBackend for AsyncRedis {
     async fn watch(&self, claim: &Claim) -> Result<Watch> {
         let keys = self.keys(claim)?;
         Ok(Watch::armed(self.0.waited.clone().register(claim.key(), &keys)))
+    }
+
+    async fn is_awaited(&self, claim: &Claim) -> bool {
+        let Ok(keys) = self.keys(claim) else { return false };
+        let answer = self.0.link.ask(&[b"EXISTS".to_vec(), keys.sibling(Sibling::Writer)]).await;
+        // Without an answer, one merely waits less fairly.
+        matches!(answer, Ok(Reply::Int(1)))
     }
 
     async fn diagnose(&self) -> Vec<Advice> {

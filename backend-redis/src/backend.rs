@@ -11,7 +11,7 @@ use tenure_core::{
 
 use crate::config::Builder;
 use crate::diagnose;
-use crate::keys::Keys;
+use crate::keys::{Keys, Sibling};
 use crate::listener::Listener;
 use crate::pool::{Answers, Tracker, Transport};
 use crate::resp::{Packed, Reply};
@@ -204,6 +204,14 @@ impl Backend for Redis {
         let keys = self.keys(claim)?;
         let local = self.start_listener()?;
         local.listener.register(claim.key(), &keys, PATIENCE).map(Watch::armed)
+    }
+
+    fn is_awaited(&self, claim: &Claim) -> bool {
+        let Ok(keys) = self.keys(claim) else { return false };
+        let ask = Packed::command(&[b"EXISTS", &keys.sibling(Sibling::Writer)]);
+        let answers = self.0.transport.exchange(&ask, None);
+        // Without an answer, one merely waits less fairly.
+        answers.is_ok_and(|answers| matches!(answers.replies[..], [Reply::Int(1)]))
     }
 
     fn diagnose(&self) -> Vec<Advice> {

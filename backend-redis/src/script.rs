@@ -208,7 +208,8 @@ pub(crate) fn attempt(claim: &Claim, reply: &Reply) -> Result<Attempt<()>> {
         (Some(0), [_, left, holder, ..]) => {
             let mut denied = Denied::new();
             if let Some(left) = left.int().and_then(|left| u64::try_from(left).ok()) {
-                denied = denied.retry_after(Duration::from_millis(left));
+                // In the last of these milliseconds it is still held.
+                denied = denied.retry_after(Duration::from_millis(left + 1));
             }
             if let Some(fence) =
                 holder.int().and_then(|fence| u64::try_from(fence).ok()).filter(|fence| *fence > 0)
@@ -309,10 +310,10 @@ fn token(owner: Owner) -> Vec<u8> {
     owner.to_string().into_bytes()
 }
 
-/// Whole milliseconds, never less: the server drops fractions, and counts from the start of the
-/// millisecond in which it got the request.
+/// Whole milliseconds, never less. The server counts from the start of the millisecond in which it got
+/// the request, and to the end of the last one, so that nothing ends early.
 fn millis(time: Duration) -> Vec<u8> {
-    (time.as_nanos().div_ceil(1_000_000) + 1).to_string().into_bytes()
+    time.as_nanos().div_ceil(1_000_000).to_string().into_bytes()
 }
 
 fn limit(mode: Mode) -> u32 {

@@ -20,6 +20,9 @@ pub(crate) type Open = dyn Fn(&Spec) -> tenure_core::Result<Store> + Send + Sync
 /// How a suite makes its store unreachable, and by what is returned reachable again.
 pub(crate) type MakeOutage = dyn Fn(&Spec) -> Box<dyn FnOnce()> + Send + Sync;
 
+/// By how much a lease may end late: stores count in whole milliseconds.
+pub(crate) const GRAIN: Duration = Duration::from_millis(2);
+
 /// How long anything may take that should happen soon, on a machine that is busy with other cases.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 

@@ -1,7 +1,7 @@
 -- Takes a lock alone.
 -- KEYS 1 lock, 2 fence, 3 waiting writer
 -- ARGV 1 token, 2 ttl in ms, 3 life of the fence in ms, 4 floor of the fence, 5 label,
---      6 for how long readers must not overtake, in ms; 0 for an attempt that does not wait
+--      6 for how long others are told that it waits, in ms; 0 for an attempt that does not wait
 --      7 1 to take up again what the token holds, and nothing else
 -- Returns {1, fence} or {0, ms until it is free or -1, fence of the holder}
 local waits = tonumber(ARGV[6]) > 0
@@ -34,6 +34,6 @@ if ARGV[7] ~= '1' and type(held) == 'table' and redis.call('TYPE', KEYS[1]).ok =
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time[1] * 1000 + math.floor(time[2] / 1000))
   local taken = take()
   if taken then return taken end
-  if waits then redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[6]) end
 end
+if waits then redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[6]) end
 return {0, redis.call('PTTL', KEYS[1]), last()}

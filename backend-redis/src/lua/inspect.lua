@@ -19,7 +19,7 @@ if found == 'string' then
   seen[1] = {'x', redis.call('PTTL', KEYS[1]), last, broken and reason(token) or ''}
   losers[1] = token
 elseif found == 'zset' then
-  local all = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf', 'WITHSCORES')
+  local all = redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf', 'WITHSCORES')
   for i = 1, #all, 2 do
     local member = all[i]
     local broken = string.sub(member, 1, 1) == '!'

@@ -8,10 +8,10 @@ local me = ARGV[4] .. ARGV[1]
 local answer = 0
 if redis.call('TYPE', KEYS[1]).ok == 'zset' then
   local ends = redis.call('ZSCORE', KEYS[1], me)
-  if ends and tonumber(ends) > now then answer = 1 end
+  if ends and tonumber(ends) >= now then answer = 1 end
   redis.call('ZREM', KEYS[1], me)
   redis.call('ZREM', KEYS[1], '!' .. me)
-  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. now)
   redis.call('HDEL', KEYS[3], me)
   if answer == 1 and ARGV[2] ~= '0' then
     redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[4] .. '-' .. ARGV[1])

@@ -6,7 +6,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local me = ARGV[4] .. ARGV[1]
 local ends = redis.call('TYPE', KEYS[1]).ok == 'zset' and redis.call('ZSCORE', KEYS[1], me)
-if ends and tonumber(ends) > now then
+if ends and tonumber(ends) >= now then
   if ARGV[2] ~= '0' then
     redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), me)
     local latest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]

@@ -18,7 +18,7 @@ local function denied(left)
 end
 local found = redis.call('TYPE', KEYS[1]).ok
 if found ~= 'zset' and found ~= 'none' then return denied(redis.call('PTTL', KEYS[1])) end
-for _, over in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+for _, over in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now)) do
   redis.call('ZREM', KEYS[1], over)
   redis.call('HDEL', KEYS[4], over)
 end

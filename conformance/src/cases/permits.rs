@@ -132,7 +132,7 @@ fn threads_never_hold_more_permits_than_there_are(ctx: &Ctx) -> Outcome {
         join_all(threads.collect())
     })?;
     let most = most.into_inner();
-    check!(most == 3, "expected up to 3 holders at once, saw {most}");
+    check!(most <= 3, "expected at most 3 holders at once, saw {most}");
     Ok(())
 }
 
