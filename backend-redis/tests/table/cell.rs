@@ -14,7 +14,7 @@ use tenure_core::{Kind, Moment};
 use tenure_servers::Outcome;
 
 use crate::crew::{Crew, NAMES, Tell, WAIT};
-use crate::faults::Fault;
+use crate::faults::{Fault, Outage};
 use crate::other::{self, Other};
 use crate::table::{Class, Row};
 
@@ -194,11 +194,12 @@ fn stalled(events: &Mutex<Vec<Event>>, all: usize, since: Moment, patience: Dura
 }
 
 /// A server that is down grants nothing, and nobody seems to hold a lock there.
-fn masked(event: &Event, outages: &[(Moment, Moment)]) -> Option<Found> {
-    let down = outages.iter().any(|(from, to)| event.asked() >= *from && event.answered() <= *to);
-    let told =
-        event.is_refused_as(Kind::Unavailable) || (event.waited() && event.is_refused_as(Kind::TimedOut));
-    (down && !told).then(|| Found::new(What::Masked, format!("while the server was down, {event}")))
+fn masked(event: &Event, outages: &[Outage]) -> Option<Found> {
+    let outage = outages.iter().find(|down| event.asked() >= down.from && event.answered() <= down.to)?;
+    let told = event.is_refused_as(Kind::Unavailable)
+        || (event.waited() && event.is_refused_as(Kind::TimedOut))
+        || (!outage.silent && event.is_refused_as(Kind::Contended));
+    (!told).then(|| Found::new(What::Masked, format!("while the server was down, {event}")))
 }
 
 /// Everything is answered in time, whatever fails.

@@ -37,8 +37,16 @@ use Fault::*;
 pub(crate) struct Struck {
     /// When it was over.
     pub(crate) healed: Moment,
-    /// Between which moments nothing could be granted, if there were such.
-    pub(crate) outage: Option<(Moment, Moment)>,
+    pub(crate) outage: Option<Outage>,
+}
+
+/// A time in which nothing could be granted.
+#[derive(Clone, Copy)]
+pub(crate) struct Outage {
+    pub(crate) from: Moment,
+    pub(crate) to: Moment,
+    /// Whether nothing could be said of who holds what, either.
+    pub(crate) silent: bool,
 }
 
 /// How long a server is down, or gone; longer than a lease and than anybody waits for an answer.
@@ -169,7 +177,8 @@ impl Fault {
                 configure(stage, "maxmemory 1")?;
                 let outage = wait_out(OUTAGE);
                 configure(stage, "maxmemory 0")?;
-                Some(outage)
+                // A full server still knows who holds what, and may say so.
+                Some(Outage { silent: false, ..outage })
             }
             KeysEvicted => {
                 evict(stage)?;
@@ -211,14 +220,14 @@ impl Fault {
     }
 }
 
-fn wait_out(time: Duration) -> (Moment, Moment) {
+fn wait_out(time: Duration) -> Outage {
     let from = Moment::now();
     thread::sleep(time);
-    (from, Moment::now())
+    Outage { from, to: Moment::now(), silent: true }
 }
 
 /// Says the same to the victims several times.
-fn repeat(stage: &mut dyn Stage, times: usize, lines: &[&str]) -> Outcome<Option<(Moment, Moment)>> {
+fn repeat(stage: &mut dyn Stage, times: usize, lines: &[&str]) -> Outcome<Option<Outage>> {
     for _ in 0..times {
         for server in stage.victims() {
             lines.iter().try_for_each(|line| say(server, line).map(drop))?;
