@@ -91,7 +91,8 @@ struct Pair {
 }
 
 pub(crate) fn replicated(_: Road) -> Outcome<Box<dyn Stage>> {
-    let (master, replica) = (servers::Redis::with(&[])?, servers::Redis::with(&[])?);
+    let at_once = ["--repl-diskless-sync-delay", "0"];
+    let (master, replica) = (servers::Redis::with(&at_once)?, servers::Redis::with(&at_once)?);
     follow(&replica, &master)?;
     let proxy = Proxy::to(master.port())?;
     Ok(Box::new(Pair { master, replica, proxy }))
@@ -111,7 +112,6 @@ impl Stage for Pair {
     }
 
     fn promote(&mut self) -> Outcome {
-        follow(&self.replica, &self.master)?;
         // A master that is not there: from here on the replica hears nothing and keeps what it has.
         self.replica.command("REPLICAOF 127.0.0.1 1")?;
         thread::sleep(Duration::from_millis(300));
@@ -120,7 +120,7 @@ impl Stage for Pair {
         self.proxy.lead_to(self.replica.port());
         std::mem::swap(&mut self.master, &mut self.replica);
         self.replica.restart_empty()?;
-        Ok(())
+        follow(&self.replica, &self.master)
     }
 }
 
