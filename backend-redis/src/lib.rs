@@ -42,7 +42,8 @@
 //! fail-over to a replica that had not yet heard, an evicted key or a clock that jumps ahead by the length
 //! of a lease can grant a lock twice, and then only a comparison of fences at the resource keeps the first
 //! holder's writes out. [`diagnose`](tenure_core::Backend::diagnose) and `tenure status` tell which of
-//! these can happen on the server as it is set up.
+//! these can happen on the server as it is set up. `FAULTS.md` in this crate's repository has a table of
+//! what holds under which fault, which its tests read.
 //!
 //! # What to know
 //!

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         a_restarted_server_is_spoken_to_again_although_every_connection_is_dead,
         scripts_that_the_server_forgot_are_sent_again,
         an_emptied_server_loses_locks_and_no_fence_goes_back,
+        a_holder_whose_fence_was_evicted_gets_no_smaller_one_when_it_asks_again,
         a_killed_connection_is_replaced_without_anybody_noticing,
         a_full_server_refuses_with_a_remedy_and_still_releases,
         a_password_that_is_wrong_or_missing_says_so_and_shows_nowhere,
@@ -115,6 +116,26 @@ fn an_emptied_server_loses_locks_and_no_fence_goes_back() -> Outcome {
     assert!(next.fence() > held.fence());
     assert!(held.release().is_err_and(|error| error.cause() == Some(Cause::Superseded)));
     next.release()?;
+    Ok(())
+}
+
+fn a_holder_whose_fence_was_evicted_gets_no_smaller_one_when_it_asks_again() -> Outcome {
+    let server = servers::Redis::with(&[])?;
+    let store = open(&server)?;
+    let lock = Lock::new(&store, "a").release_on_drop(false);
+    let held = lock.try_acquire()?;
+    server.command("DEL ~f:{lock:a}")?;
+    let again = lock.restore(held.owner())?;
+    assert!(again.fence() > held.fence(), "{:?} after {:?}", again.fence(), held.fence());
+    again.release()?;
+    let next = lock.try_acquire()?;
+    assert!(next.fence() > held.fence());
+
+    let lock = Lock::new(&store, "b").shared().release_on_drop(false);
+    let held = lock.try_acquire()?;
+    server.command("DEL ~f:{lock:b} ~s:{lock:b}")?;
+    let again = lock.restore(held.owner())?;
+    assert!(again.fence() > held.fence(), "{:?} after {:?}", again.fence(), held.fence());
     Ok(())
 }
 

@@ -54,6 +54,9 @@
 //! that catches none of them is no case. [`Suite::judge`] runs a single case. Together they cover the promises of [`Backend`](tenure_core::Backend) and
 //! [`Lock`](tenure_core::Lock), and [what `django-cache-lock` does](claims).
 //!
+//! What happens while servers fail and networks lose things is not in these cases: it takes a while and some
+//! chance. [`history`] is for tests of that kind.
+//!
 //! # Unsafe code
 //!
 //! `fork(2)`, which no safe function offers, and the `_exit(2)` of its child: what a forked child does to
@@ -70,6 +73,7 @@ mod counter;
 mod ctx;
 mod driver;
 mod failure;
+pub mod history;
 pub mod mutants;
 mod server;
 mod spec;

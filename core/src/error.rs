@@ -128,10 +128,9 @@ impl Error {
         Self::new(Kind::Contended, "somebody holds the lock").with_denied(denied)
     }
 
-    /// An answer that came when its lease had run out already.
+    /// An answer that came when its lease had run out already. The store may still have the grant.
     pub(crate) fn granted_too_late() -> Self {
         Self::unavailable("the store answered after the lease had already run out; use a longer ttl")
-            .settled()
     }
 
     pub(crate) fn with_denied(mut self, denied: Denied) -> Self {

@@ -36,6 +36,11 @@ impl<P: Port> Guard<P> {
         self.lease().disuse();
     }
 
+    /// Lets go without a word to the store.
+    pub(crate) fn forget(mut self) {
+        self.release_on_drop = false;
+    }
+
     /// The lease, which is the caller's to end now.
     pub(crate) fn take(mut self) -> Option<Arc<Lease<P>>> {
         self.lease.take()

@@ -240,7 +240,7 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         claim.tally().asked();
         let sent = self.sent();
         match self.data.backend.try_acquire(claim).map_err(|error| self.error(error))? {
-            Attempt::Granted(granted) => self.begin(claim.clone(), granted, sent).map(Answer::Held),
+            Attempt::Granted(granted) => self.begin_waiting(claim, granted, sent).map(Answer::Held),
             Attempt::Denied(denied) => Ok(Answer::Denied(denied)),
         }
     }
@@ -251,13 +251,33 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         granted: Granted<B::Grant>,
         sent: Option<Moment>,
     ) -> Result<Lock<B, Held<R>>> {
-        let port = Blocking(self.data.backend.clone());
-        let held = Lock::<B, Held<R>> { data: Data(Guard::new(Lease::begin(port, claim, granted, sent))) };
+        let held = self.hold(claim, granted, sent);
         if held.data.0.lease().has_ended() {
             drop(held.release());
+            return Err(self.error(Error::granted_too_late().settled()));
+        }
+        Ok(held)
+    }
+
+    /// As [`begin`](Self::begin), for a claim that may ask again: what came too late is not released, or
+    /// a release that arrives late would end what the same token gets next.
+    fn begin_waiting(
+        &self,
+        claim: &Claim,
+        granted: Granted<B::Grant>,
+        sent: Option<Moment>,
+    ) -> Result<Lock<B, Held<R>>> {
+        let held = self.hold(claim.clone(), granted, sent);
+        if held.data.0.lease().has_ended() {
+            held.data.0.forget();
             return Err(self.error(Error::granted_too_late()));
         }
         Ok(held)
+    }
+
+    fn hold(&self, claim: Claim, granted: Granted<B::Grant>, sent: Option<Moment>) -> Lock<B, Held<R>> {
+        let port = Blocking(self.data.backend.clone());
+        Lock { data: Data(Guard::new(Lease::begin(port, claim, granted, sent))) }
     }
 
     pub(crate) fn wait(

@@ -205,3 +205,40 @@ fn two_threads_share_a_clock_that_one_of_them_moves() -> Result<()> {
     assert_lost(&held);
     Ok(())
 }
+
+/// What the store has granted meanwhile, one after another, without a release between.
+fn is_only_granted(store: &Scripted) -> bool {
+    let events = store.events("job");
+    let grants = events.iter().skip_while(|event| **event == Event::Denied);
+    grants.clone().count() == 2 && grants.clone().all(|event| matches!(event, Event::Granted(_)))
+}
+
+/// It asks again with the same token: a release that is still under way would end what it gets.
+#[test]
+fn a_waiter_whose_answer_came_too_late_releases_nothing_before_it_asks_again() -> Result<()> {
+    let store = Scripted::new();
+    store.taken_for("job", SECOND);
+    store.on_acquire("job", 2..=3).take(SECOND * 2);
+    let held = Lock::new(&store, "job").ttl(SECOND).acquire_for(SECOND * 60)?;
+    assert!(is_only_granted(&store), "{:?}", store.events("job"));
+    held.renew()?;
+    held.release()
+}
+
+#[test]
+fn a_waiting_task_whose_answer_came_too_late_releases_nothing_before_it_asks_again() -> Result<()> {
+    let store = Scripted::on(&Clock::new());
+    store.taken_for("job", SECOND);
+    store.on_acquire("job", 2..=3).take(SECOND * 2);
+    let lock = aio::Lock::new(&store, "job").ttl(SECOND);
+    let mut waiting = pin!(lock.acquire_for(SECOND * 60));
+    let held = loop {
+        match waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(held) => break held?,
+            Poll::Pending => store.clock().advance(SECOND / 100),
+        }
+    };
+    assert!(is_only_granted(&store), "{:?}", store.events("job"));
+    block_on(held.renew())?;
+    block_on(held.release())
+}

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -84,8 +84,30 @@ impl Process {
         self.0.id()
     }
 
+    /// Waits until it ends by itself; `None` if it takes longer than that.
+    ///
+    /// # Errors
+    ///
+    /// Those of waitpid(2).
+    pub fn end_within(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
+        let began = Instant::now();
+        loop {
+            match self.0.try_wait()? {
+                None if began.elapsed() < limit => thread::sleep(Duration::from_millis(5)),
+                ended => return Ok(ended),
+            }
+        }
+    }
+
     fn send(&self, signal: Signal) -> io::Result<()> {
         Ok(kill(Pid::from_raw(self.0.id().cast_signed()), signal)?)
+    }
+}
+
+/// Takes over a program that was started otherwise.
+impl From<Child> for Process {
+    fn from(child: Child) -> Self {
+        Self(child)
     }
 }
 

@@ -79,6 +79,19 @@ impl Redis {
         Ok(())
     }
 
+    /// Kills it, and starts it again on the same port with nothing of what it had.
+    ///
+    /// # Errors
+    ///
+    /// [`Absent`] if it does not come back.
+    pub fn restart_empty(&mut self) -> Result<(), Absent> {
+        self.process.kill();
+        let emptied =
+            std::fs::remove_dir_all(self.dir.path()).and_then(|()| std::fs::create_dir(self.dir.path()));
+        emptied.map_err(|error| Absent::new(format!("the directory of redis-server: {error}")))?;
+        self.restart()
+    }
+
     /// Kills it.
     pub fn kill(&mut self) {
         self.process.kill();

@@ -14,8 +14,18 @@ pub type Outcome<T = ()> = Result<T, Stop>;
 pub enum Stop {
     /// There is no server for it here.
     Absent(Absent),
+    /// It does not apply here, for this reason.
+    Ignored(Box<str>),
     /// Something did not go as it must.
     Failed(Box<str>),
+}
+
+impl Stop {
+    /// Something did not go as it must.
+    #[must_use]
+    pub fn failed(why: impl Into<Box<str>>) -> Self {
+        Self::Failed(why.into())
+    }
 }
 
 impl From<Absent> for Stop {
@@ -52,19 +62,33 @@ pub fn run_all<N: Into<String>, T: FnOnce() -> Outcome + Send + 'static>(
     suite: &'static str,
     tests: impl IntoIterator<Item = (N, T)>,
 ) -> ExitCode {
-    let trial = |(name, test): (N, T)| {
-        Trial::ignorable_test(name, move || match test() {
-            Ok(()) => Ok(Completion::Completed),
-            Err(Stop::Absent(absent)) if !is_required(suite) => {
-                Ok(Completion::ignored_with(absent.to_string()))
-            }
-            Err(Stop::Absent(absent)) => {
-                Err(format!("CONFORMANCE_REQUIRE asks for {suite}, but {absent}").into())
-            }
-            Err(Stop::Failed(why)) => Err(String::from(why).into()),
-        })
-    };
-    libtest_mimic::run(&Arguments::from_args(), tests.into_iter().map(trial).collect()).exit_code()
+    let trials = tests.into_iter().map(|(name, test)| trial(suite, &name.into(), test));
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}
+
+/// Runs tests that mostly wait, so many at once unless the command line says otherwise.
+#[must_use]
+pub fn run_at_once(
+    suite: &'static str,
+    at_once: usize,
+    tests: impl IntoIterator<Item = (String, Box<dyn FnOnce() -> Outcome + Send>)>,
+) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(at_once);
+    let trials = tests.into_iter().map(|(name, test)| trial(suite, &name, test));
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+fn trial(suite: &'static str, name: &str, test: impl FnOnce() -> Outcome + Send + 'static) -> Trial {
+    Trial::ignorable_test(name, move || match test() {
+        Ok(()) => Ok(Completion::Completed),
+        Err(Stop::Ignored(why)) => Ok(Completion::ignored_with(why)),
+        Err(Stop::Absent(absent)) if !is_required(suite) => Ok(Completion::ignored_with(absent.to_string())),
+        Err(Stop::Absent(absent)) => {
+            Err(format!("CONFORMANCE_REQUIRE asks for {suite}, but {absent}").into())
+        }
+        Err(Stop::Failed(why)) => Err(String::from(why).into()),
+    })
 }
 
 fn is_required(suite: &str) -> bool {

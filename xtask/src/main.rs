@@ -21,6 +21,8 @@ cargo xtask models [MODEL]   try out how threads and time get in each other's wa
 cargo xtask bench [ARGS..]   print ratios against raw primitives, measured in one run
 cargo xtask matrix [NAME..]  judge mutants, and keep conformance/MUTANTS.md: new faults and new cases, or
                              those that are named, or `all`, which takes half an hour
+cargo xtask faults [CELL]    let every kind of store fail in every way, for half a minute a cell; --seconds N for
+                             more, --seed N to repeat a cell as far as chance goes
 cargo xtask deny             check licences and sources (needs cargo-deny)
 ";
 
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
             .args(rest)),
         "fuzz" => fuzz::fuzz(rest),
         "interop" => interop::interop(rest),
+        "faults" => faults(rest),
         "deny" => run(cargo().args(["deny", "check", "bans", "licenses", "sources"])),
         "help" | "--help" | "-h" => {
             println!("{USAGE}{}{}", fuzz::USAGE, interop::USAGE);
@@ -73,6 +76,24 @@ fn test(args: &[String]) -> Result<(), String> {
 /// A quarter of a minute of cases that no run before had; not if only some tests were asked for.
 fn smoke(args: &[String]) -> Result<(), String> {
     if args.is_empty() { fuzz::fuzz(&["--seconds".into(), "15".into()]) } else { Ok(()) }
+}
+
+/// Stays in each cell of the tables of faults for longer than a test does.
+fn faults(args: &[String]) -> Result<(), String> {
+    let mut tests = cargo();
+    tests.args(["test", "--package", "tenure-redis", "--all-features", "--test", "table", "--locked", "--"]);
+    tests.env("TENURE_FAULTS_SECONDS", "30");
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.strip_prefix("--") {
+            Some(option @ ("seconds" | "seed")) => {
+                let value = args.next().ok_or_else(|| format!("{arg} needs a value\n{USAGE}"))?;
+                tests.env(format!("TENURE_FAULTS_{}", option.to_uppercase()), value);
+            }
+            _ => drop(tests.arg(arg)),
+        }
+    }
+    run(&mut tests)
 }
 
 /// Runs the models, which need a build of their own.

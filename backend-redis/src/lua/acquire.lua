@@ -8,13 +8,17 @@ local waits = tonumber(ARGV[6]) > 0
 local function last()
   return string.match(redis.call('GET', KEYS[2]) or '0', '^%d+')
 end
-local function take()
-  if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return nil end
+local function new()
   local time = redis.call('TIME')
   local fence = math.max(time[1] * 1000000 + time[2], tonumber(last()) + 1, tonumber(ARGV[4]) + 1)
   local since = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
   fence = string.format('%.0f', fence)
   redis.call('SET', KEYS[2], fence .. ' ' .. since .. ' ' .. ARGV[5], 'PX', ARGV[3])
+  return fence
+end
+local function take()
+  if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return nil end
+  local fence = new()
   if waits and redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end
   return {1, fence}
 end
@@ -26,7 +30,8 @@ end
 local held = redis.pcall('GET', KEYS[1])
 if held == ARGV[1] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  redis.call('PEXPIRE', KEYS[2], ARGV[3])
+  -- A server that evicts keys may have lost the fence: then it is a larger one.
+  if redis.call('PEXPIRE', KEYS[2], ARGV[3]) == 0 then return {1, new()} end
   return {1, last()}
 end
 if ARGV[7] ~= '1' and type(held) == 'table' and redis.call('TYPE', KEYS[1]).ok == 'zset' then

@@ -26,7 +26,7 @@ local ends = string.format('%.0f', now + ARGV[2])
 local mine = redis.call('ZSCORE', KEYS[1], me)
 local fence
 if mine then
-  fence = string.match(redis.call('HGET', KEYS[4], me) or '0', '^%d+')
+  fence = string.match(redis.call('HGET', KEYS[4], me) or '', '^%d+')
 elseif ARGV[7] == '1' then
   return denied(-1)
 else
@@ -34,6 +34,9 @@ else
   if first[1] and string.sub(first[1], 1, 1) ~= kind then return denied(redis.call('PTTL', KEYS[1])) end
   if redis.call('EXISTS', KEYS[3]) == 1 then return denied(redis.call('PTTL', KEYS[3])) end
   if limit > 0 and redis.call('ZCARD', KEYS[1]) >= limit then return denied(tonumber(first[2]) - now) end
+end
+-- A server that evicts keys may have lost the fence of a share: then it is a larger one.
+if not fence then
   fence = math.max(time[1] * 1000000 + time[2], tonumber(last()) + 1, tonumber(ARGV[4]) + 1)
   fence = string.format('%.0f', fence)
   local given = fence .. ' ' .. string.format('%.0f', now) .. ' ' .. ARGV[5]

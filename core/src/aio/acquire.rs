@@ -210,12 +210,16 @@ impl<B: AsyncHandle, R: Rule> Lock<B, Unlocked<R>> {
         granted: Granted<B::Grant>,
         sent: Option<Moment>,
     ) -> Result<Lock<B, Held<R>>> {
-        let port = Polled(self.data.backend.clone());
-        let held = Lock::<B, Held<R>> { data: Data(Guard::new(Lease::begin(port, claim, granted, sent))) };
+        let held = self.hold(claim, granted, sent);
         match held.data.0.lease().has_ended() {
-            true => Err(self.error(Error::granted_too_late())),
+            true => Err(self.error(Error::granted_too_late().settled())),
             false => Ok(held),
         }
+    }
+
+    fn hold(&self, claim: Claim, granted: Granted<B::Grant>, sent: Option<Moment>) -> Lock<B, Held<R>> {
+        let port = Polled(self.data.backend.clone());
+        Lock { data: Data(Guard::new(Lease::begin(port, claim, granted, sent))) }
     }
 }
 
@@ -257,6 +261,18 @@ impl<'l, B: AsyncHandle, R: Rule> Asking<'l, B, R> {
                 Err(self.lock.error(error))
             }
         }
+    }
+
+    /// Begins to hold. What came too late is not released, because the claim may ask again: a release
+    /// that arrives late would end what the same token gets next.
+    fn begin(&mut self, granted: Granted<B::Grant>, sent: Option<Moment>) -> Result<Lock<B, Held<R>>> {
+        let held = self.lock.hold(self.claim.clone(), granted, sent);
+        if held.data.0.lease().has_ended() {
+            self.doubt = true;
+            held.data.0.forget();
+            return Err(self.lock.error(Error::granted_too_late()));
+        }
+        Ok(held)
     }
 
     /// Has the store promise to tell when the lock may be free.
@@ -308,7 +324,7 @@ impl<B: AsyncHandle, R: Rule> Waiting<'_, B, R> {
             match next(wait, &mut alarm).await {
                 Turn::Ask => {
                     let begun = match asking.ask().await {
-                        Ok(Answer::Granted { granted, sent }) => lock.begin(claim.clone(), granted, sent),
+                        Ok(Answer::Granted { granted, sent }) => asking.begin(granted, sent),
                         Ok(Answer::Denied(denied)) => {
                             wait.denied(site.now(), denied);
                             continue;
