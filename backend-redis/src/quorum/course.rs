@@ -57,10 +57,11 @@ impl Quorum {
         let sent = Moment::now();
         let votes = self.request(claim, How::Restore).await;
         match tally::acquired(&votes, self.majority(), chance(), self.0.site.settings().sleep()) {
-            Acquired::Held { fence, agreed } => {
-                if !agreed {
-                    self.raise(claim, &votes, fence).await?;
-                }
+            Acquired::Held { fence, agreed: true } => Ok(granted(claim, fence, sent)),
+            Acquired::Held { agreed: false, .. } => {
+                // A majority had the fence when it was granted. Servers that came later have larger ones.
+                let fence = tally::smallest(&votes);
+                self.raise(claim, &votes, fence).await?;
                 Ok(granted(claim, fence, sent))
             }
             Acquired::Denied(..) => Err(Error::lost(Cause::Superseded)),

@@ -45,7 +45,7 @@ pub(super) enum Patience {
 }
 
 /// How long the others have at least, and at most, when a majority has said yes.
-const GRACE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(10));
+const GRACE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(20));
 
 /// And when none can any more: who gives way although the others would have given way to it wins nothing.
 const DOUBT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(20));

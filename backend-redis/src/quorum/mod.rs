@@ -8,6 +8,7 @@ mod course;
 mod gather;
 mod inspect;
 mod node;
+mod queue;
 #[cfg(test)]
 mod simulation;
 mod tally;
@@ -90,9 +91,12 @@ pub use config::QuorumBuilder;
 /// * An acquire takes two round trips, a denied one, a renewal and a release take one.
 /// * The time limit of a server ([`QuorumBuilder::node_timeout`], 500 ms) belongs well below the lease; where
 ///   leases are short, lower it.
+/// * A request that the network delays beyond the time limit can be carried out late. An acquire of which
+///   nobody knows any more then blocks its server for a lease at most.
 /// * What a server holds for an owner that has no majority counts as nobody's in
 ///   [`inspect`](tenure_core::Inspect::inspect) and [`list`](tenure_core::Inspect::list), which show a name as
-///   long as no majority of the servers is free; a server that does not answer is not free. A
+///   long as no majority of the servers is free; a server that does not answer is not free. Where less than
+///   a majority agree on a fence, as when one that has it is down, they show the largest. A
 ///   [`force_release`](tenure_core::Inspect::force_release) needs a majority, too.
 #[derive(Clone)]
 pub struct Quorum(Arc<Inner>);

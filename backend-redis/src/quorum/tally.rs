@@ -97,6 +97,11 @@ pub(super) fn fence(fences: &[Fence], majority: usize) -> (Fence, bool) {
     }
 }
 
+/// The smallest fence that was given.
+pub(super) fn smallest(votes: &Votes<Said>) -> Fence {
+    votes.iter().flatten().flatten().filter_map(granted).min().unwrap_or(Fence::ZERO)
+}
+
 /// Counts the answers to a request of an owner, of which `before` say that they did so earlier.
 ///
 /// # Errors
