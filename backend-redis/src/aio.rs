@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use crate::diagnose;
 use crate::inspect::{Scan, key_of};
 use crate::keys::Keys;
+use crate::pool::no_connection;
 use crate::resp::{Commands, Reply};
 use crate::script::{self, By, Call, Dialect, How};
 use crate::waited::Waited;
@@ -317,13 +318,8 @@ impl Link {
             .set_response_timeout(Some(self.limits.io))
             .set_push_sender(Pushes(self.waited.clone()));
         let connect = self.client.get_multiplexed_async_connection_with_config(&config);
-        let mut connection = self.within(connect).await.map_err(|source| {
-            Error::unavailable(
-                "no connection to the server; see whether it runs, and whether the URL names it",
-            )
-            .with_source(source)
-            .settled()
-        })?;
+        let connected = self.within(connect).await;
+        let mut connection = connected.map_err(|source| no_connection(&source.to_string()))?;
         let mut tracking = Cmd::new();
         tracking.arg("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN").arg("NOLOOP");
         let tracks = self.within(connection.send_packed_command(&tracking)).await;
