@@ -40,6 +40,11 @@ pub use tenure_core::*;
 /// | `rediss://..` | the same through TLS |
 /// | `redis+unix:///path` | the same through a socket of this host |
 ///
+/// With `?profile=plain` or `?profile=django` a lock in Redis excludes those of other libraries; see
+#[cfg_attr(feature = "redis", doc = "[`redis::Profile`]")]
+#[cfg_attr(not(feature = "redis"), doc = "`redis::Profile`")]
+/// (feature `redis`). `rediss:` needs the feature `redis-tls`, for asynchronous code `redis-async-tls`.
+///
 /// A `%` in a path stands before two hexadecimal digits, as in any URL: `%20` is a space.
 ///
 /// # Errors
