@@ -43,7 +43,7 @@ pub use tenure_core::*;
 /// With `?profile=plain` or `?profile=django` a lock in Redis excludes those of other libraries; see
 #[cfg_attr(feature = "redis", doc = "[`redis::Profile`]")]
 #[cfg_attr(not(feature = "redis"), doc = "`redis::Profile`")]
-/// (feature `redis`). `rediss:` needs the feature `redis-tls`, for asynchronous code `redis-async-tls`.
+/// (feature `redis`). `rediss:` needs the feature `redis-tls`.
 ///
 /// A `%` in a path stands before two hexadecimal digits, as in any URL: `%20` is a space.
 ///

@@ -144,9 +144,6 @@ impl Builder {
     pub async fn connect_async(self) -> Result<crate::AsyncRedis> {
         use redis::ProtocolVersion;
 
-        if tls::is_asked_for(&self.url) && !cfg!(feature = "async-tls") {
-            return Err(tls::missing("async-tls"));
-        }
         let this = self.profiled()?;
         let info = this.info()?;
         let label = label(&info);
@@ -211,7 +208,7 @@ impl Builder {
 
     fn info(&self) -> Result<ConnectionInfo> {
         if tls::is_asked_for(&self.url) && !cfg!(feature = "tls") {
-            return Err(tls::missing("tls"));
+            return Err(tls::missing());
         }
         url::profile(&self.url)?;
         if url::is_torn(&self.url) {
