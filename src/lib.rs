@@ -43,6 +43,11 @@ pub use tenure_core::*;
 /// | `redis+sentinel://[[user]:password@]host[:port][,host[:port]..]/master[/database]` | the master that sentinels name; `rediss+sentinel:` through TLS |
 /// | `redis+quorum://[[user]:password@]host[:port],host[:port],host[:port][/database]` | a majority of independent servers |
 ///
+/// With `?profile=plain` or `?profile=django` a lock in Redis excludes those of other libraries; see
+#[cfg_attr(feature = "redis", doc = "[`redis::Profile`]")]
+#[cfg_attr(not(feature = "redis"), doc = "`redis::Profile`")]
+/// (feature `redis`). `rediss:` needs the feature `redis-tls`.
+///
 /// A `%` in a path stands before two hexadecimal digits, as in any URL: `%20` is a space.
 ///
 /// # Errors

@@ -25,7 +25,7 @@ use crate::inspect::{Scan, key_of};
 use crate::keys::Keys;
 use crate::net::{Manner, Net, Servers};
 use crate::places::Places;
-use crate::pool::doubtful;
+use crate::pool::{doubtful, no_connection};
 use crate::resp::{Commands, Reply};
 use crate::script::{self, By, Call, Dialect, How};
 use crate::sentinel::aio::Source;
@@ -401,13 +401,8 @@ impl Link {
             .set_push_sender(self.ears.clone().pushes());
         let (client, master) = self.within(self.source.client(self.limits)).await?;
         let connect = client.get_multiplexed_async_connection_with_config(&config);
-        let mut connection = self.within(connect).await.map_err(|source| {
-            Error::unavailable(
-                "no connection to the server; see whether it runs, and whether the URL names it",
-            )
-            .with_source(source)
-            .settled()
-        })?;
+        let connected = self.within(connect).await;
+        let mut connection = connected.map_err(|source| no_connection(&source.to_string()))?;
         if let Some(address) = master {
             let role = self.within(connection.send_packed_command(&redis::cmd("ROLE"))).await;
             self.source.greeted(&address, &role.map_or(Reply::Nil, reply))?;

@@ -1,5 +1,6 @@
 //! Opening a store: where the server is, and how long it may take.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::url;
 use crate::wire::Timed;
 
 /// How a store is to be opened; made by [`Redis::builder`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Builder {
     url: Box<str>,
     settings: Settings,
@@ -208,9 +209,6 @@ impl Builder {
     pub async fn connect_async(self) -> Result<crate::AsyncRedis> {
         use redis::ProtocolVersion;
 
-        if tls::is_asked_for(&self.url) && !cfg!(feature = "async-tls") {
-            return Err(tls::missing("async-tls"));
-        }
         let this = self.profiled()?;
         if let Some(several) = Several::parse(&this.url)? {
             let label = several.label.clone();
@@ -325,7 +323,14 @@ impl Builder {
 
     fn info(&self) -> Result<ConnectionInfo> {
         if tls::is_asked_for(&self.url) && !cfg!(feature = "tls") {
-            return Err(tls::missing("tls"));
+            return Err(tls::missing());
+        }
+        url::profile(&self.url)?;
+        if url::is_torn(&self.url) {
+            return Err(Error::misconfigured(
+                "there is an @ where none belongs; in a user or a password write / as %2F, ? as %3F and # as %23, \
+                 and give those of a socket as options, ?user=..&pass=..",
+            ));
         }
         // A URL may hold a password, and so may the crate's own words about it.
         let bad = "this is no URL of a Redis server; write redis://[[user]:password@]host[:port][/database], \
@@ -351,6 +356,17 @@ impl Builder {
             queue: self.fair.then(|| Queue::new(self.settings.recheck())),
             tokens: self.profile.clone().unwrap_or_default().tokens(),
         }
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A URL may hold a password.
+        let store = self.info().map_or_else(|_| "redis:".into(), |info| label(&info));
+        f.debug_struct("Builder")
+            .field("store", &store)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -406,6 +422,51 @@ mod tests {
             ("redis://h?unfair=1", "redis://h?unfair=1", false),
         ] {
             assert_eq!(without_fair(url), (place.into(), fair), "{url}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// URLs with a password, many of which name a server.
+    fn urls() -> impl Strategy<Value = String> {
+        let scheme = prop_oneof!["redis", "rediss", "redis\\+unix", "unix", "[a-z+]{0,6}"];
+        let slashes = prop_oneof!["://", ":", "//", ":///"];
+        let secret = prop_oneof!["hunter2", "[!-~]{0,4}hunter2[!-~]{0,4}", "\\PC{0,3}hunter2\\PC{0,3}"];
+        let user = prop_oneof!["", "[a-z]{1,3}", "%[0-9a-f]{1,2}"];
+        let rest = prop_oneof![
+            "[a-z]{1,5}(:[0-9]{1,6})?(/[0-9]{0,3})?(\\?(db|protocol|profile)=[a-z0-9:]{0,6})?(#insecure)?",
+            "\\PC{0,12}",
+        ];
+        (scheme, slashes, user, secret, rest, 0..5).prop_map(|(scheme, slashes, user, secret, rest, form)| {
+            match form {
+                0 => format!("{scheme}{slashes}{user}:{secret}@{rest}"),
+                1 => format!("{scheme}{slashes}{secret}@{rest}"),
+                2 => format!("{scheme}:///tmp/s?user={user}&pass={secret}&{rest}"),
+                3 => format!("{scheme}://{rest}?pass={secret}"),
+                _ => format!("{scheme}://{rest}?profile={secret}"),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_url_shows_its_password(url in urls()) {
+            let builder = Redis::builder(&url);
+            let mut shown = format!("{builder:?}");
+            let made = builder.profiled().and_then(|builder| {
+                let info = builder.info()?;
+                shown += &label(&info);
+                builder.client(info).map_err(|error| error.at(&shown))
+            });
+            if let Err(error) = made {
+                shown += &format!("{error} {error:?}");
+            }
+            prop_assert!(!shown.contains("hunter2"), "{url}: {shown}");
         }
     }
 }

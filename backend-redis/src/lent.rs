@@ -1,5 +1,6 @@
 //! Stores on pools of the package `r2d2_redis`, for programs that have one.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ mod wire;
 use transport::Lent;
 
 /// How a store on a pool of the package `r2d2_redis` is to be opened; made by [`Redis::pool_builder`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PoolBuilder {
     pool: r2d2::Pool<RedisConnectionManager>,
     rest: Builder,
@@ -132,5 +133,12 @@ impl PoolBuilder {
         let dialect = rest.dialect(backend::can_track(&lent)?);
         let settings = rest.defaults();
         Ok(Redis::new(LABEL, settings, Box::new(lent.clone()), Arc::new(lent), dialect))
+    }
+}
+
+impl fmt::Debug for PoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The pool's manager would show its password.
+        f.debug_struct("PoolBuilder").field("pool", &self.pool.state()).finish_non_exhaustive()
     }
 }

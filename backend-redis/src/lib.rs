@@ -50,8 +50,16 @@
 //! * A request takes at most the builder's time limits, 2 s each by default; then it is `Unavailable` and
 //!   its connection is thrown away, so that no late answer is taken for another's. Connections that died
 //!   with a restarted server are found out and replaced without an error.
-//! * The user needs `EVAL`, `EVALSHA`, `CLIENT`, `SUBSCRIBE`, `INFO` and `SCAN`, and all keys that begin
-//!   with the settings' prefix or with `~`.
+//! * A user who may do no more than locks need, with the prefix of the settings in place of `lock:`, and
+//!   `+select` for another database than 0:
+//!
+//!   ```text
+//!   ACL SETUSER locks on >PASSWORD ~lock:* ~~* &~n:* &__redis__:invalidate +@string +@hash +@sortedset
+//!       +del +exists +type +pexpire +pexpireat +pttl +scan +time +eval +evalsha +publish +subscribe +ping
+//!       +info +client|id +client|tracking +client|caching
+//!   ```
+//! * A URL's user and password are written with `%` and two hexadecimal digits where they have characters
+//!   that mean something in URLs. A socket's are options: `redis+unix:///path?user=..&pass=..&db=..`.
 //! * A name that others use as a key of another kind counts as held.
 //! * Locks have a lease; there are no [session](tenure_core::SessionLocks) locks.
 

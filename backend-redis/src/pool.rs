@@ -154,11 +154,7 @@ impl News {
     /// An error if no connection could be made since a moment.
     fn since(&self, moment: Moment) -> Result<()> {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(failure) if failure.at >= moment => {
-                let refused =
-                    "no connection to the server; see whether it runs, and whether the URL names it";
-                Err(Error::unavailable(refused).with_source(failure.message.as_str()).settled())
-            }
+            Some(failure) if failure.at >= moment => Err(no_connection(&failure.message)),
             _ => Ok(()),
         }
     }
@@ -236,6 +232,17 @@ impl<C: Connect> Transport for Pool<C> {
             }
         }
     }
+}
+
+/// Why there is no connection, by what the crate that should have made it says.
+pub(crate) fn no_connection(said: &str) -> Error {
+    // In the words of the `redis` crate, of today and of 2021.
+    if said.contains("authentication failed") || said.contains("refused to switch database") {
+        return Error::misconfigured("the server knows no such user, password or database; see the URL")
+            .with_source(said);
+    }
+    let refused = "no connection to the server; see whether it runs, and whether the URL names it";
+    Error::unavailable(refused).with_source(said).settled()
 }
 
 /// A request of which nobody knows whether it was carried out.

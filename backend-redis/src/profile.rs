@@ -10,36 +10,47 @@ use tenure_core::{Error, Owner, Result, Settings};
 /// `?profile=django:KEY_PREFIX:VERSION`. Not every character of a prefix may stand in a URL as it is; `%`
 /// and two hexadecimal digits can stand for any.
 ///
-/// | locks of | profile | name here |
-/// |---|---|---|
-/// | this library, python-redis-lock | `Tenure` | `NAME` |
-/// | redis-py, django-redis's `cache.lock`, redsync, rslock, redlock (cargo, npm), bsm/redislock, DistributedLock | `Plain` | the name that is given there |
-/// | pottery | `Plain` | `redlock:NAME` |
-/// | redis-semaphore | `Plain` | `mutex:NAME` |
-/// | ShedLock | `Plain` | `job-lock:ENVIRONMENT:NAME` |
-/// | Laravel | `Plain` | the prefixes of its connection and of its cache, then `NAME` |
-/// | django-cache-lock on django-redis, django-redis-cache or Django's `RedisCache` | `Django` | `NAME` |
+/// | locks of | profile | name here | |
+/// |---|---|---|---|
+/// | this library | `Tenure` | `NAME` | tested |
+/// | python-redis-lock | `Tenure`, or `Plain` | `NAME`, or `lock:NAME` | run |
+/// | redis-py, redlock (npm), redlock and rslock (cargo) | `Plain` | `NAME` | run |
+/// | pottery | `Plain` | `redlock:NAME` | run |
+/// | redis-semaphore | `Plain` | `mutex:NAME` | run |
+/// | django-cache-lock on django-redis, on django-redis-cache, on Django's `RedisCache` | `Django` | `NAME` | run |
+/// | redsync, bsm/redislock, DistributedLock | `Plain` | `NAME` | read |
+/// | ShedLock | `Plain` | `job-lock:ENVIRONMENT:NAME` | read |
+/// | Laravel | `Plain` | the prefixes of its connection and of its cache, then `NAME` | read |
+///
+/// *Run* means that `cargo xtask interop` runs the library itself against a store of the profile; *read*,
+/// that its source was read and does what one of those does.
 ///
 /// # What holds between these and ours
 ///
-/// `cargo xtask interop` runs redis-py, python-redis-lock, django-cache-lock on all three caches, pottery,
-/// redis-semaphore, and both redlocks and rslock against a store of the profile. With each of them, locks
-/// that are held alone exclude each other *exactly*: who asks second is denied, whichever side that is;
-/// each side releases, extends and finds to be held its own alone; and who waits here hears of their
-/// release at once. Fences are given to holders here alone, and what others hold has none.
+/// Where locks are held alone on both sides, the pairs of the table are *exact*: who asks second is
+/// denied, whichever side that is; each side releases, extends and finds to be held its own alone, however
+/// late it asks; and who waits here hears of their release at once. Fences are given to holders here
+/// alone.
 ///
-/// The following merely *fail closed*: nobody gets a lock that another holds, but something else is lost.
+/// These pairs are not exact, since one side deletes without comparing. The holder here finds out with
+/// its next renewal, as `Lost`, and the fence of the next one is larger:
+///
+/// | what | when |
+/// |---|---|
+/// | django-cache-lock on Django's `RedisCache` | it reads and then deletes, so that a release as its own lock ends can delete the next one, as it does among its own kind |
+/// | ShedLock without `safeUpdate`, `forceRelease` of Laravel, `release(force=True)` of django-cache-lock | always |
+/// | `cache.clear()` of Django | always, and the memory of fences is gone too |
+///
+/// These merely *fail closed*: nobody gets a lock that another holds, but something else is lost:
 ///
 /// | what | how it looks |
 /// |---|---|
-/// | a lock here that is shared, or of which there are permits | their attempts are denied; where they read the value (`locked()`, `owned()`, a release by a stranger) they get an error, `WRONGTYPE` |
-/// | python-redis-lock waits for a lock that is held here | it is not told of the release; it looks again when its `timeout` or its `expire` is over, and without either it waits for ever |
-/// | the others of the list wait for a lock that is held here | they ask again now and then, as they do among themselves |
+/// | a lock here that is shared, or of which there are permits | their attempts are denied, or fail with an error, `WRONGTYPE`, in python-redis-lock and pottery; so do those of others to read whose it is |
+/// | python-redis-lock waits for a lock that is held here | it is not told of the release: it looks again when its `timeout` or `expire` is over, and without either it waits for ever |
+/// | any other of them waits for a lock that is held here | it asks again now and then, as it does among its own kind |
 /// | a lock of theirs is broken here | the name stays closed until its lifetime is over, since they do not know how to acknowledge; one without a lifetime is free at once |
-/// | Redisson, and others that keep a lock in a hash | both sides are denied; Redisson gets an error instead of waiting |
-/// | Symfony | both sides are denied; a lock of its that is shared is not shared with ours |
-/// | ShedLock without `safeUpdate` and Laravel's `forceRelease` | they delete whoever's lock it is: the holder here finds out with its next renewal, as `Lost` |
-/// | Django's `cache.clear()` | deletes everybody's locks, and the memory of their fences |
+/// | Redisson, which keeps a lock in a hash | both sides are denied; it gets an error instead of waiting |
+/// | Symfony, which keeps a lock in a sorted set | both sides are denied; what both share is not shared between them |
 ///
 /// With `Plain` every key of the database can be a lock, and counts as held if it is there:
 /// [`list`](tenure_core::Inspect::list) names all keys, and breaking such a lock deletes the key.

@@ -380,7 +380,10 @@ pub(crate) fn odd(reply: &Reply) -> Error {
 
 /// What an error of the server means for who asked.
 fn refusal(message: &str) -> Error {
-    let remedy = match message.split_whitespace().next() {
+    // What a script may not do is an error of no code of its own.
+    let forbidden = message.contains("The user executing the script can't");
+    let code = if forbidden { Some("NOPERM") } else { message.split_whitespace().next() };
+    let remedy = match code {
         Some("OOM") => {
             "the server is out of memory; raise its maxmemory, or give locks a server of their own"
         }
@@ -398,8 +401,8 @@ fn refusal(message: &str) -> Error {
         }
         Some("NOPERM") => {
             return Error::misconfigured(
-                "the user may not do what locks need: EVAL, EVALSHA, CLIENT, SUBSCRIBE, and all commands on keys \
-                 with the prefix and with a leading ~; see ACL SETUSER",
+                "the user may not do what locks need on keys with the prefix and with a leading ~; the documentation \
+                 of tenure-redis has the line for ACL SETUSER",
             )
             .with_source(message);
         }

@@ -75,7 +75,7 @@ impl Several {
         let addresses = addresses.ok_or_else(|| wrong("a host is missing"))?;
         let info = all.swap_remove(0);
         if !info.addr().is_supported() {
-            return Err(crate::tls::missing("tls"));
+            return Err(crate::tls::missing());
         }
         let hosts: Vec<String> = addresses.iter().map(Address::to_string).collect();
         let path = match (&kind, info.redis_settings().db()) {

@@ -57,17 +57,17 @@ impl Trust {
     #[expect(clippy::unused_self, reason = "there is nobody to trust")]
     pub(crate) fn client(&self, info: ConnectionInfo) -> Result<Client> {
         match info.addr() {
-            ConnectionAddr::TcpTls { .. } => Err(missing("tls")),
+            ConnectionAddr::TcpTls { .. } => Err(missing()),
             _ => open(info),
         }
     }
 }
 
 /// What to do about a URL that asks for TLS in a build that has none.
-pub(crate) fn missing(feature: &str) -> Error {
-    Error::misconfigured(format!(
-        "this build has no TLS; add the feature `{feature}` of tenure-redis, or `redis-{feature}` of tenure"
-    ))
+pub(crate) fn missing() -> Error {
+    Error::misconfigured(
+        "this build has no TLS; add the feature `tls` of tenure-redis, or `redis-tls` of tenure",
+    )
 }
 
 fn open(info: ConnectionInfo) -> Result<Client> {

@@ -35,9 +35,36 @@ pub(crate) fn profile(url: &str) -> Result<Option<Profile>> {
     Ok(profile)
 }
 
+/// Whether a URL has an `@` where none belongs: behind its host, or before the options of a socket. What
+/// is taken for the host or the path may then be a part of a password that was not escaped.
+pub(crate) fn is_torn(url: &str) -> bool {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let from = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let to = if scheme.contains("unix") { rest.find('?').unwrap_or(rest.len()) } else { rest.len() };
+    rest[from.min(to)..to].contains('@')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_half_a_password_is_no_host() {
+        for url in [
+            "redis://:a/b@h",
+            "redis://u:a?b@h/1",
+            "rediss://a#b@h",
+            "redis+unix:///:secret@tmp/s",
+            "redis://h/?profile=django:a@b:1",
+        ] {
+            assert!(is_torn(url), "{url}");
+        }
+        for url in
+            ["redis://u:p@h:1/2?profile=plain", "redis+unix:///tmp/s?pass=a@b", "redis+unix:///a%40b", "x"]
+        {
+            assert!(!is_torn(url), "{url}");
+        }
+    }
 
     #[test]
     fn a_profile_that_is_asked_for_is_in_force_or_an_error() {

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         a_restarted_server_is_spoken_to_again_although_every_connection_is_dead,
         a_waiter_is_woken_through_a_connection_of_the_pool,
         a_pool_that_cannot_work_says_what_to_change,
+        a_wrong_password_is_a_mistake_and_shows_nowhere,
     ];
     servers::run("redis", tests)
 }
@@ -164,6 +165,29 @@ fn a_waiter_is_woken_through_a_connection_of_the_pool() -> Outcome {
         let took = got.duration_since(released);
         assert!(took < Duration::from_secs(1), "{wake:?}: woken after {took:?}, at the next look");
     }
+    Ok(())
+}
+
+fn a_wrong_password_is_a_mistake_and_shows_nowhere() -> Outcome {
+    let server = servers::Redis::with(&["--requirepass", "right"])?;
+    let manager = |who: &str| {
+        let url = format!("redis://{who}127.0.0.1:{}/", server.port());
+        RedisConnectionManager::new(url).map_err(failed)
+    };
+    let builder = || {
+        let quiet = r2d2::Pool::builder().error_handler(Box::new(r2d2::NopErrorHandler));
+        quiet.min_idle(Some(0)).test_on_check_out(false)
+    };
+    for who in ["", ":hunter2@", "nobody:hunter2@"] {
+        let pool = builder().build(manager(who)?).map_err(failed)?;
+        let opening = Redis::pool_builder(pool);
+        assert!(!format!("{opening:?}").contains("hunter2"), "{opening:?}");
+        let error = opening.open().expect_err("the password is wrong");
+        assert!(error.is_misconfigured(), "{who}: {error:?}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    }
+    let store = Redis::from_pool(builder().build(manager(":right@")?).map_err(failed)?)?;
+    Lock::new(&store, "a").try_acquire()?.release()?;
     Ok(())
 }
 

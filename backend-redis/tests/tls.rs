@@ -19,7 +19,8 @@ fn main() -> ExitCode {
     servers::run("redis", tests)
 }
 
-const LIMIT: Duration = Duration::from_millis(300);
+/// An unoptimized build takes a tenth of a second to read the system's authorities, for each connection.
+const LIMIT: Duration = Duration::from_millis(1000);
 
 struct Secure {
     server: servers::Redis,
@@ -129,12 +130,6 @@ fn what_is_no_certificate_is_misconfigured() -> Outcome {
     Ok(())
 }
 
-#[cfg(not(feature = "async-tls"))]
-fn locks_of_tasks_go_through_tls() -> Outcome {
-    Err(tenure_conformance::Absent::new("it needs the feature `async-tls`").into())
-}
-
-#[cfg(feature = "async-tls")]
 fn locks_of_tasks_go_through_tls() -> Outcome {
     let secure = Secure::start()?;
     let runtime = tokio::runtime::Runtime::new()?;

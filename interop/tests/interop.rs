@@ -10,8 +10,11 @@ use tenure_interop::{CLIENTS, Client, Driver};
 use tenure_redis::Redis;
 use tenure_servers::{self as servers, Outcome, Stop};
 
+/// Something that must hold; it takes a lock of a name of its own.
+type Check = fn(&mut Pair, &str) -> Outcome;
+
 /// What must hold between each of them and us.
-const CHECKS: &[(&str, fn(&mut Pair, &str) -> Outcome)] = &[
+const CHECKS: &[(&str, Check)] = &[
     ("they_hold_and_we_are_denied", they_hold_and_we_are_denied),
     ("we_hold_and_they_are_denied", we_hold_and_they_are_denied),
     ("we_are_woken_when_they_release", we_are_woken_when_they_release),
@@ -39,7 +42,7 @@ fn main() -> ExitCode {
 
 /// One of the others and us, on the same server.
 struct Pair {
-    server: Arc<servers::Redis>,
+    server: servers::Redis,
     theirs: Driver,
     ours: Redis,
 }
@@ -62,7 +65,7 @@ impl Pair {
     fn start(client: &'static Client) -> Outcome<Self> {
         // Before a server is started for nothing.
         client.command("")?;
-        let server = Arc::new(servers::Redis::with(&[])?);
+        let server = servers::Redis::with(&[])?;
         let theirs = Driver::start(client, &format!("{}0", server.url()))?;
         let ours = Redis::builder(&server.url()).profile(client.profile()).connect()?;
         Ok(Self { server, theirs, ours })

@@ -8,7 +8,7 @@ use r2d2_redis::RedisConnectionManager;
 use tenure_core::{Error, Moment, Result};
 
 use super::wire;
-use crate::pool::{Answers, Broken, Tracker, Transport, Wire, unanswered};
+use crate::pool::{Answers, Broken, Tracker, Transport, Wire, no_connection, unanswered};
 use crate::resp::{Commands, Packed, Reply};
 
 /// Somebody else's pool, and how long things may take.
@@ -67,8 +67,7 @@ impl Lent {
             match self.pool.get_timeout(patience) {
                 Ok(connection) => return Ok(connection),
                 Err(error) if patience != STALE && error.to_string().contains(": ") => {
-                    let refused = "no connection to the server; see whether it runs, and whether the pool's URL names it";
-                    return Err(Error::unavailable(refused).with_source(error).settled());
+                    return Err(no_connection(&error.to_string()));
                 }
                 Err(_) => {}
             }

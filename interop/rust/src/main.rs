@@ -123,7 +123,8 @@ impl Client for RedLock {
 
     fn release(&mut self, name: &str) -> Answer {
         let val = self.locks.remove(name).ok_or("it never held it")?;
-        let lock = redlock::Lock { resource: name.into(), val, validity_time: 0, lock_manager: &self.manager };
+        let lock =
+            redlock::Lock { resource: name.into(), val, validity_time: 0, lock_manager: &self.manager };
         self.manager.unlock(&lock);
         Ok("done")
     }
