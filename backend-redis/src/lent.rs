@@ -71,6 +71,7 @@ impl Redis {
 /// * *Making* a connection has no limit in that package. Nobody here waits for one longer than
 ///   [`connect_timeout`](Self::connect_timeout), but a pool whose server vanished just then may take as
 ///   long as the operating system to connect again. [`Redis::connect`] does not have this weakness.
+/// * A forked child cannot use it, since its connections are those of its parent: `Unavailable`.
 /// * A server that refuses connections is `Unavailable` after `connect_timeout`, not at once.
 impl PoolBuilder {
     /// Sets the defaults of the store's locks.

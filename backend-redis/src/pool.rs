@@ -88,7 +88,7 @@ pub(crate) struct Pooled<W> {
 
 /// Wraps a manager of connections so that those which failed are discarded.
 pub(crate) struct Guarded<M> {
-    manager: M,
+    manager: Arc<M>,
     news: Arc<News>,
 }
 
@@ -160,11 +160,20 @@ impl News {
     }
 }
 
-/// A pool of connections.
+/// A pool of connections, for each process its own: a forked child shares the connections of its parent,
+/// whose answers it must not take, and has none of the threads that make new ones.
 pub(crate) struct Pool<C: Connect> {
+    manager: Arc<C>,
+    size: u32,
+    patience: Duration,
+    here: Mutex<Here<C>>,
+}
+
+/// The pool of one process.
+struct Here<C: Connect> {
+    pid: u32,
     pool: r2d2::Pool<Guarded<C>>,
     news: Arc<News>,
-    patience: Duration,
 }
 
 /// How long the word of a connection that could not be made is believed.
@@ -177,6 +186,53 @@ impl<C: Connect> Pool<C> {
     /// A pool of up to `size` connections, made when they are needed. Nobody waits for one longer
     /// than `patience`.
     pub(crate) fn new(manager: C, size: u32, patience: Duration) -> Self {
+        let manager = Arc::new(manager);
+        let here = Mutex::new(Here::new(manager.clone(), size, patience));
+        Self { manager, size, patience, here }
+    }
+
+    /// What this process has.
+    fn here(&self) -> (r2d2::Pool<Guarded<C>>, Arc<News>) {
+        let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
+        if here.pid != std::process::id() {
+            let own = Here::new(self.manager.clone(), self.size, self.patience);
+            // To close them might say something on them.
+            std::mem::forget(std::mem::replace(&mut *here, own));
+        }
+        (here.pool.clone(), here.news.clone())
+    }
+
+    fn get(&self) -> Result<r2d2::PooledConnection<Guarded<C>>> {
+        let (pool, news) = self.here();
+        while let Some(mut idle) = pool.try_get() {
+            if idle.wire.serves() {
+                return Ok(idle);
+            }
+            idle.failed = true;
+        }
+        let began = Moment::now();
+        // A server that refuses is an error at once; the pool itself would go on trying.
+        news.since(began - FRESH)?;
+        if let Ok(connection) = pool.get_timeout(LOOK) {
+            return Ok(connection);
+        }
+        news.since(began - FRESH)?;
+        pool.get_timeout(self.patience).or_else(|_| {
+            news.since(began)?;
+            let state = pool.state();
+            Err(Error::unavailable(format!(
+                "no connection within {:?}, {} of {} are in use; raise pool_size, or see whether the server answers",
+                self.patience,
+                state.connections - state.idle_connections,
+                pool.max_size()
+            ))
+            .settled())
+        })
+    }
+}
+
+impl<C: Connect> Here<C> {
+    fn new(manager: Arc<C>, size: u32, patience: Duration) -> Self {
         let news = Arc::new(News::default());
         let guarded = Guarded { manager, news: news.clone() };
         let pool = r2d2::Pool::builder()
@@ -187,34 +243,7 @@ impl<C: Connect> Pool<C> {
             .connection_timeout(patience)
             .error_handler(Box::new(r2d2::NopErrorHandler))
             .build_unchecked(guarded);
-        Self { pool, news, patience }
-    }
-
-    fn get(&self) -> Result<r2d2::PooledConnection<Guarded<C>>> {
-        while let Some(mut idle) = self.pool.try_get() {
-            if idle.wire.serves() {
-                return Ok(idle);
-            }
-            idle.failed = true;
-        }
-        let began = Moment::now();
-        // A server that refuses is an error at once; the pool itself would go on trying.
-        self.news.since(began - FRESH)?;
-        if let Ok(connection) = self.pool.get_timeout(LOOK) {
-            return Ok(connection);
-        }
-        self.news.since(began - FRESH)?;
-        self.pool.get_timeout(self.patience).or_else(|_| {
-            self.news.since(began)?;
-            let state = self.pool.state();
-            Err(Error::unavailable(format!(
-                "no connection within {:?}, {} of {} are in use; raise pool_size, or see whether the server answers",
-                self.patience,
-                state.connections - state.idle_connections,
-                self.pool.max_size()
-            ))
-            .settled())
-        })
+        Self { pid: std::process::id(), pool, news }
     }
 }
 
@@ -292,5 +321,41 @@ impl<W: Wire> Pooled<W> {
         }
         before.push(&[b"CLIENT", b"CACHING", b"YES"]);
         before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+
+    /// Answers with its number.
+    struct Numbered(i64);
+
+    impl Wire for Numbered {
+        fn exchange(&mut self, _: &Packed) -> std::result::Result<Vec<Reply>, Broken> {
+            Ok(vec![Reply::Int(self.0)])
+        }
+    }
+
+    struct Numbers(AtomicI64);
+
+    impl Connect for Numbers {
+        type Wire = Numbered;
+
+        fn connect(&self) -> std::result::Result<Numbered, Box<dyn std::error::Error + Send + Sync>> {
+            Ok(Numbered(self.0.fetch_add(1, Ordering::SeqCst)))
+        }
+    }
+
+    #[test]
+    fn a_forked_child_takes_none_of_its_parents_connections() {
+        let pool = Pool::new(Numbers(AtomicI64::new(0)), 4, Duration::from_secs(1));
+        let asked = || pool.exchange(&Packed::command(&[b"PING"]), None).unwrap().replies[0].int();
+        assert_eq!((asked(), asked()), (Some(0), Some(0)));
+        // As a child finds it.
+        pool.here.lock().unwrap().pid = 0;
+        assert_eq!((asked(), asked()), (Some(1), Some(1)));
     }
 }

@@ -9,6 +9,10 @@ use tenure_redis::Redis;
 
 fn main() -> ExitCode {
     Suite::new("redis-r2d2")
+        .exempt(
+            "a_forked_child_is_denied_like_any_other",
+            "the connections of the pool are those of its parent, and it is refused",
+        )
         .server(|| tenure_servers::redis().map(tenure_servers::Redis::into_server))
         .open(|spec| {
             let store = Redis::pool_builder(pool(spec.place())?).settings(spec.settings().clone());

@@ -18,6 +18,8 @@ pub(super) struct Lent {
     connect_timeout: Duration,
     io_timeout: Duration,
     asked: Arc<AtomicU64>,
+    /// The process whose connections they are.
+    pid: u32,
 }
 
 type Connection = r2d2::PooledConnection<RedisConnectionManager>;
@@ -40,11 +42,18 @@ impl Lent {
         connect_timeout: Duration,
         io_timeout: Duration,
     ) -> Self {
-        Self { pool, connect_timeout, io_timeout, asked: Arc::default() }
+        Self { pool, connect_timeout, io_timeout, asked: Arc::default(), pid: std::process::id() }
     }
 
     /// A connection with time limits.
     pub(super) fn take(&self) -> Result<Connection> {
+        if self.pid != std::process::id() {
+            return Err(Error::unavailable(
+                "this process was forked, and shares the connections of its parent's pool; open the store on a \
+                 pool of its own",
+            )
+            .settled());
+        }
         let connection = self.idle()?;
         let limit = Some(self.io_timeout);
         match connection.set_read_timeout(limit).and_then(|()| connection.set_write_timeout(limit)) {
