@@ -3,13 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, Value};
 use tenure_core::aio::{self, AsyncBackend, AsyncInspect, AsyncRestore, Task};
 use tenure_core::{
     Advice, Attempt, Breaking, Cause, Claim, Error, Granted, Holder, Name, Permits, Release, Renewal,
@@ -21,11 +21,12 @@ use crate::diagnose;
 use crate::ears::Ears;
 use crate::inspect::{Scan, key_of};
 use crate::keys::Keys;
+use crate::listener::Listener;
 use crate::places::Places;
 use crate::resp::{Commands, Reply};
 use crate::script::{self, By, Call, Dialect, How};
 use crate::waited::Waited;
-use crate::wire::reply;
+use crate::wire::{Timed, reply};
 
 /// Locks in a Redis or Valkey server, for asynchronous code.
 ///
@@ -59,6 +60,7 @@ impl AsyncRedis {
 
     pub(crate) async fn open(
         client: Client,
+        plain: Timed,
         site: Site,
         limits: Limits,
         dialect: impl FnOnce(bool) -> Dialect,
@@ -68,7 +70,8 @@ impl AsyncRedis {
         })?;
         let waited = Waited::new(site.clone());
         let ears = Arc::new(Ears::new(waited.clone(), client.clone(), runtime.clone()));
-        let link = Link { client, runtime, limits, ears, open: tokio::sync::Mutex::new(None) };
+        let open = tokio::sync::Mutex::new(None);
+        let link = Link { client, plain, runtime, limits, ears, thread: OnceLock::new(), open };
         let dialect = dialect(link.connection().await?.tracks);
         let places = dialect.queue.clone().map(|queue| Places::new(site.clone(), queue));
         link.ears.set(&dialect.channel, places.clone());
@@ -258,9 +261,13 @@ pub(crate) struct Limits {
 /// The connection, made when it is needed and thrown away when it fails.
 struct Link {
     client: Client,
+    /// For servers that do not speak RESP3, on which a connection that listens can do nothing else.
+    plain: Timed,
     runtime: Handle,
     limits: Limits,
     ears: Arc<Ears>,
+    /// What listens to such a server.
+    thread: OnceLock<Listener>,
     open: tokio::sync::Mutex<Option<Open>>,
 }
 
@@ -268,6 +275,8 @@ struct Link {
 struct Open {
     connection: MultiplexedConnection,
     number: u64,
+    /// Whether it can tell something unasked.
+    tells: bool,
     /// Whether the server tells of changed keys.
     tracks: bool,
     /// Whether it is subscribed to the channel of the ears.
@@ -343,7 +352,16 @@ impl Link {
             .set_response_timeout(Some(self.limits.io))
             .set_push_sender(self.ears.clone().pushes());
         let connect = self.client.get_multiplexed_async_connection_with_config(&config);
-        let mut connection = self.within(connect).await.map_err(|source| {
+        let mut connected = self.within(connect).await;
+        let tells = !connected.as_ref().is_err_and(knows_no_resp3);
+        if !tells {
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(self.limits.connect))
+                .set_response_timeout(Some(self.limits.io));
+            let connect = self.plain.client.get_multiplexed_async_connection_with_config(&config);
+            connected = self.within(connect).await;
+        }
+        let mut connection = connected.map_err(|source| {
             Error::unavailable(
                 "no connection to the server; see whether it runs, and whether the URL names it",
             )
@@ -352,13 +370,15 @@ impl Link {
         })?;
         let mut tracking = Cmd::new();
         tracking.arg("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN").arg("NOLOOP");
-        let tracks = self.within(connection.send_packed_command(&tracking)).await;
-        let tracks = tracks.is_ok_and(|value| !matches!(value, Value::ServerError(_)));
-        let hears = match self.ears.wanted() {
-            Some(channel) => self.within(connection.subscribe(channel)).await.is_ok(),
-            None => false,
+        let tracks = tells && {
+            let answer = self.within(connection.send_packed_command(&tracking)).await;
+            answer.is_ok_and(|value| !matches!(value, Value::ServerError(_)))
         };
-        let fresh = Open { connection, number, tracks, hears };
+        let hears = match self.ears.wanted() {
+            Some(channel) if tells => self.within(connection.subscribe(channel)).await.is_ok(),
+            _ => false,
+        };
+        let fresh = Open { connection, number, tells, tracks, hears };
         *open = Some(fresh.clone());
         drop(open);
         // What happened before the connection was there was heard by nobody.
@@ -371,6 +391,13 @@ impl Link {
         self.ears.want();
         let mut heard = self.connection().await?;
         if heard.hears {
+            return Ok(());
+        }
+        if !heard.tells {
+            if self.thread.get().is_none() {
+                // Two that start at once are one too many for a moment.
+                let _ = self.thread.set(Listener::start(self.plain.clone(), self.ears.apart())?);
+            }
             return Ok(());
         }
         if let Err(source) = self.within(heard.connection.subscribe(channel)).await {
@@ -413,6 +440,12 @@ impl<F: Future> Future for Within<'_, F> {
         let _entered = self.runtime.enter();
         self.future.as_mut().poll(cx)
     }
+}
+
+/// Whether a server refused the command that asks for RESP3, as those before Redis 6 do.
+fn knows_no_resp3(error: &RedisError) -> bool {
+    let said = error.detail().unwrap_or_default().to_ascii_lowercase();
+    error.kind() == ErrorKind::RESP3NotSupported || (error.code().is_some() && said.contains("hello"))
 }
 
 fn refusal(error: &RedisError) -> Reply {

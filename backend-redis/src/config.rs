@@ -144,12 +144,17 @@ impl Builder {
 
         let info = self.info()?;
         let label = label(&info);
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = self.client(info.set_redis_settings(settings)).map_err(|error| error.at(&label))?;
+        let speaking = |protocol| {
+            let settings = info.redis_settings().clone().set_protocol(protocol);
+            self.client(info.clone().set_redis_settings(settings)).map_err(|error| error.at(&label))
+        };
+        let (client, plain) = (speaking(ProtocolVersion::RESP3)?, speaking(ProtocolVersion::RESP2)?);
+        let plain =
+            Timed { client: plain, connect_timeout: self.connect_timeout, io_timeout: self.io_timeout };
         let limits = crate::aio::Limits { connect: self.connect_timeout, io: self.io_timeout };
         let (place, settings) = (&*label, self.settings.clone());
         let site = if self.fair { Site::queued(place, settings) } else { Site::new(place, settings) };
-        let opened = crate::AsyncRedis::open(client, site, limits, |tracks| self.dialect(tracks));
+        let opened = crate::AsyncRedis::open(client, plain, site, limits, |tracks| self.dialect(tracks));
         opened.await.map_err(|error| error.at(&label))
     }
 
