@@ -184,9 +184,12 @@ impl AsyncBackend for AsyncRedis {
     }
 
     async fn diagnose(&self) -> Vec<Advice> {
-        let question: Vec<Vec<u8>> = diagnose::QUESTION.iter().map(|word| word.to_vec()).collect();
-        let reply = self.0.link.ask(&question).await.unwrap_or(Reply::Nil);
-        diagnose::advice(&reply, self.0.site.settings())
+        let mut answers = Vec::new();
+        for question in diagnose::QUESTIONS {
+            let question: Vec<Vec<u8>> = question.iter().map(|word| word.to_vec()).collect();
+            answers.push(self.0.link.ask(&question).await.unwrap_or(Reply::Nil));
+        }
+        diagnose::advice(&answers, self.0.site.settings())
     }
 }
 

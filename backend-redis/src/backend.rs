@@ -240,9 +240,9 @@ impl Backend for Redis {
     }
 
     fn diagnose(&self) -> Vec<Advice> {
-        let answers = self.0.transport.exchange(&Packed::command(diagnose::QUESTION), None);
-        let reply = answers.ok().and_then(|answers| answers.replies.into_iter().next());
-        diagnose::advice(&reply.unwrap_or(Reply::Nil), self.0.site.settings())
+        let [info, fsync] = diagnose::QUESTIONS;
+        let answers = self.0.transport.exchange(&Packed::command(info).and(fsync), None);
+        diagnose::advice(&answers.map(|answers| answers.replies).unwrap_or_default(), self.0.site.settings())
     }
 }
 

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     let tests = servers::tests![
         processes_are_served_in_the_order_in_which_they_asked,
         a_hand_off_takes_hardly_more_than_one_attempt,
+        a_hand_off_between_tasks_takes_hardly_more_than_one_attempt,
         a_thousand_waiters_of_four_processes_are_four_at_the_server,
         waits_that_are_abandoned_and_holders_that_die_let_nobody_in_twice,
         a_waiter_that_died_in_the_queue_is_passed_over,
@@ -119,6 +120,40 @@ fn a_hand_off_takes_hardly_more_than_one_attempt() -> Outcome {
     let attempts = in_turn(&server, &stores, 1, 60)?;
     println!("attempts per hand-off, 8 processes of one thread: {attempts:.3}");
     assert!(attempts <= 1.3, "{attempts} attempts for each hand-off");
+    Ok(())
+}
+
+fn a_hand_off_between_tasks_takes_hardly_more_than_one_attempt() -> Outcome {
+    let server = servers::Redis::with(&[])?;
+    #[cfg(feature = "async")]
+    {
+        use tenure_core::aio;
+
+        const ROUNDS: u32 = 60;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let attempts = runtime.block_on(async {
+            let mut tasks = Vec::new();
+            for _ in 0..8 {
+                let store = Redis::builder(&server.url()).fair().connect_async().await?;
+                tasks.push(async move {
+                    for _ in 0..ROUNDS {
+                        aio::Lock::new(&store, "busy").acquire().await?.release().await?;
+                    }
+                    Ok::<(), tenure_core::Error>(())
+                });
+            }
+            server.command("CONFIG RESETSTAT")?;
+            let tasks: Vec<_> = tasks.into_iter().map(|task| runtime.spawn(task)).collect();
+            for task in tasks {
+                task.await.expect("it does not panic")?;
+            }
+            let turns = f64::from(8 * ROUNDS);
+            Outcome::Ok((f64::from(scripts_run(&server)) - turns) / turns)
+        })?;
+        println!("attempts per hand-off, 8 processes of one task: {attempts:.3}");
+        assert!(attempts <= 1.3, "{attempts} attempts for each hand-off");
+    }
+    drop(server);
     Ok(())
 }
 
