@@ -23,6 +23,7 @@ use crate::inspect::{Scan, key_of};
 use crate::keys::Keys;
 use crate::listener::Listener;
 use crate::places::Places;
+use crate::quick::{self, Quick};
 use crate::resp::{Commands, Reply};
 use crate::script::{self, By, Call, Dialect, How};
 use crate::waited::Waited;
@@ -40,6 +41,7 @@ struct Inner {
     site: Site,
     link: Link,
     dialect: Dialect,
+    quick: Quick,
     waited: Arc<Waited>,
     places: Option<Arc<Places>>,
 }
@@ -75,7 +77,9 @@ impl AsyncRedis {
         let dialect = dialect(link.connection().await?.tracks);
         let places = dialect.queue.clone().map(|queue| Places::new(site.clone(), queue));
         link.ears.set(&dialect.channel, places.clone());
-        Ok(Self(Arc::new(Inner { site, link, dialect, waited, places })))
+        let question: Vec<Vec<u8>> = quick::QUESTION.iter().map(|word| word.to_vec()).collect();
+        let quick = link.ask(&question).await.map(|answer| Quick::new(&answer)).unwrap_or_default();
+        Ok(Self(Arc::new(Inner { site, link, dialect, quick, waited, places })))
     }
 
     /// Asks for a lock, and for a place in its queue if it is not free.
@@ -153,9 +157,16 @@ impl AsyncBackend for AsyncRedis {
 
     async fn release(&self, end: Release<'_, ()>) -> Result<()> {
         let keys = self.keys(end.claim())?;
-        let (reply, resent) =
-            self.call(&self.0.dialect.release(end.claim(), &keys, end.keep()), false).await?;
-        script::verdict(&reply, resent)
+        let (dialect, mut resent) = (&self.0.dialect, false);
+        if let Some(quick) = self.0.quick.release(dialect, end.claim(), &keys, end.keep()) {
+            let (reply, again) = self.call(&quick, false).await?;
+            if self.0.quick.has_released(&reply) {
+                return Ok(());
+            }
+            resent = again;
+        }
+        let (reply, again) = self.call(&dialect.release(end.claim(), &keys, end.keep()), false).await?;
+        script::verdict(&reply, resent || again)
     }
 
     fn spawn(&self, task: Task) {

@@ -15,6 +15,7 @@ use crate::keys::Keys;
 use crate::listener::{Ears, Listener};
 use crate::places::Places;
 use crate::pool::{Answers, Tracker, Transport};
+use crate::quick::{self, Quick};
 use crate::resp::{Packed, Reply};
 use crate::script::{self, Call, Dialect, How};
 use crate::waited::Waited;
@@ -31,6 +32,7 @@ struct Inner {
     site: Site,
     transport: Box<dyn Transport>,
     dialect: Dialect,
+    quick: Quick,
     places: Option<Arc<Places>>,
     listening: Option<Timed>,
     listener: Mutex<Option<Arc<Local>>>,
@@ -74,7 +76,11 @@ impl Redis {
             None => Site::new(label, settings),
         };
         let places = dialect.queue.clone().map(|queue| Places::new(site.clone(), queue));
-        Self(Arc::new(Inner { site, transport, dialect, places, listening, listener: Mutex::default() }))
+        let answers = transport.exchange(&Packed::command(quick::QUESTION), None);
+        let quick =
+            answers.ok().and_then(|answers| answers.replies.first().map(Quick::new)).unwrap_or_default();
+        let listener = Mutex::default();
+        Self(Arc::new(Inner { site, transport, dialect, quick, places, listening, listener }))
     }
 
     pub(crate) fn dialect(&self) -> &Dialect {
@@ -213,8 +219,16 @@ impl Backend for Redis {
 
     fn release(&self, end: Release<'_, ()>) -> Result<()> {
         let keys = self.keys(end.claim())?;
-        let (reply, resent) = self.call(&self.0.dialect.release(end.claim(), &keys, end.keep()), None)?;
-        script::verdict(&reply, resent)
+        let (dialect, mut resent) = (&self.0.dialect, false);
+        if let Some(quick) = self.0.quick.release(dialect, end.claim(), &keys, end.keep()) {
+            let (reply, again) = self.call(&quick, None)?;
+            if self.0.quick.has_released(&reply) {
+                return Ok(());
+            }
+            resent = again;
+        }
+        let (reply, again) = self.call(&dialect.release(end.claim(), &keys, end.keep()), None)?;
+        script::verdict(&reply, resent || again)
     }
 
     fn abandon(&self, claim: &Claim) {

@@ -32,13 +32,20 @@
 //! that hide this, are served by a channel to which each release is published ([`Wake::Channel`]). Either
 //! way a waiter looks again after [`recheck`](tenure_core::Settings::recheck) at the latest.
 //!
+//! [`fair`](Builder::fair) locks have a queue at the server instead. A process stands in it once for all of
+//! its waiters, from its first attempt on; whoever releases the lock makes the first in the queue its owner
+//! in the same step and tells that process, which begins to work at once. Readers and those who want permits
+//! stand in the same queue, so nobody overtakes. A place that shows no sign of life for three times `recheck`
+//! is passed over.
+//!
 //! # What it guarantees
 //!
 //! *Exclusive* as long as the server keeps what it answered: one server that does not crash, or crashes
 //! with `appendonly yes` and `appendfsync always`. *Fence-only* otherwise: a server that forgets, a
 //! fail-over to a replica that had not yet heard, an evicted key or a clock that jumps ahead by the length
 //! of a lease can grant a lock twice, and then only a comparison of fences at the resource keeps the first
-//! holder's writes out. [`diagnose`](tenure_core::Backend::diagnose) and `tenure status` tell which of
+//! holder's writes out. A [guard](Builder::restart_guard) that keeps locks closed after each start of the
+//! server makes one that forgets exclusive again. [`diagnose`](tenure_core::Backend::diagnose) and `tenure status` tell which of
 //! these can happen on the server as it is set up.
 //!
 //! # What to know
@@ -46,8 +53,9 @@
 //! * A request takes at most the builder's time limits, 2 s each by default; then it is `Unavailable` and
 //!   its connection is thrown away, so that no late answer is taken for another's. Connections that died
 //!   with a restarted server are found out and replaced without an error.
-//! * The user needs `EVAL`, `EVALSHA`, `CLIENT`, `SUBSCRIBE`, `INFO` and `SCAN`, and all keys that begin
-//!   with the settings' prefix or with `~`.
+//! * Where the server can compare and delete in one command, most releases are that command.
+//! * The user needs `EVAL`, `EVALSHA`, `CLIENT`, `SUBSCRIBE`, `PUBLISH`, `INFO` and `SCAN`, all keys
+//!   that begin with the settings' prefix or with `~`, and the channels `~*` and `__redis__:invalidate`.
 //! * A name that others use as a key of another kind counts as held.
 //! * Locks have a lease; there are no [session](tenure_core::SessionLocks) locks.
 
@@ -66,6 +74,7 @@ mod keys;
 mod listener;
 mod places;
 mod pool;
+mod quick;
 mod resp;
 mod script;
 mod waited;

@@ -1,6 +1,8 @@
 //! Locks that are handed on in order: who gets them, how often the server is asked, and that nothing
 //! that dies or gives up in the queue does harm.
 
+#![expect(clippy::print_stdout, reason = "what was measured is shown to who asks for it by --nocapture")]
+
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -209,7 +211,8 @@ fn waits_that_are_abandoned_and_holders_that_die_let_nobody_in_twice() -> Outcom
                         turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                     let dice = turn >> 33;
                     // Some give up at once, some in the middle of it.
-                    let limit = if dice % 8 == 0 { Duration::from_millis(dice % 17) } else { ttl * 20 };
+                    let limit =
+                        if dice.is_multiple_of(8) { Duration::from_millis(dice % 17) } else { ttl * 20 };
                     // Some die while they hold it: nobody releases, and the lease runs out.
                     let dies = dice % 50 == 1;
                     let lock = if dies { &mortal } else { &lock };

@@ -1,5 +1,7 @@
 //! Waiting: how waiters hear of a release, what it costs when they do not, and how often they ask.
 
+#![expect(clippy::print_stdout, reason = "what was measured is shown to who asks for it by --nocapture")]
+
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
