@@ -3,13 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, Value};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, Value};
 use tenure_core::aio::{self, AsyncBackend, AsyncInspect, AsyncRestore, Task};
 use tenure_core::{
     Advice, Attempt, Breaking, Cause, Claim, Error, Granted, Holder, Name, Permits, Release, Renewal,
@@ -23,14 +23,16 @@ use crate::diagnose;
 use crate::ears::Ears;
 use crate::inspect::{Scan, key_of};
 use crate::keys::Keys;
+use crate::listener::Listener;
 use crate::net::{Manner, Net, Servers};
 use crate::places::Places;
 use crate::pool::{doubtful, no_connection};
+use crate::quick::{self, Quick};
 use crate::resp::{Commands, Reply};
 use crate::script::{self, By, Call, Dialect, How};
 use crate::sentinel::aio::Source;
 use crate::waited::Waited;
-use crate::wire::reply;
+use crate::wire::{Timed, reply};
 
 /// Locks in a Redis or Valkey server, for asynchronous code.
 ///
@@ -44,6 +46,7 @@ struct Inner {
     site: Site,
     net: Arc<Net>,
     dialect: Dialect,
+    quick: Quick,
     ears: Arc<Ears>,
     places: Option<Arc<Places>>,
 }
@@ -77,7 +80,8 @@ impl AsyncRedis {
         let (net, dialect) = (Arc::new(net), dialect(tracks));
         let places = dialect.queue.clone().map(|queue| Places::new(site.clone(), queue));
         ears.set(&dialect.channel, places.clone(), &net);
-        Ok(Self(Arc::new(Inner { site, net, dialect, ears, places })))
+        let quick = net.ask(quick::QUESTION).await.map(|answer| Quick::new(&answer)).unwrap_or_default();
+        Ok(Self(Arc::new(Inner { site, net, dialect, quick, ears, places })))
     }
 
     /// Asks for a lock, as one that waits if it does.
@@ -171,9 +175,16 @@ impl AsyncBackend for AsyncRedis {
 
     async fn release(&self, end: Release<'_, ()>) -> Result<()> {
         let keys = self.keys(end.claim())?;
-        let (reply, resent) =
-            self.call(&self.0.dialect.release(end.claim(), &keys, end.keep()), false).await?;
-        script::verdict(&reply, resent)
+        let (dialect, mut resent) = (&self.0.dialect, false);
+        if let Some(quick) = self.0.quick.release(dialect, end.claim(), &keys, end.keep()) {
+            let (reply, again) = self.call(&quick, false).await?;
+            if self.0.quick.has_released(&reply) {
+                return Ok(());
+            }
+            resent = again;
+        }
+        let (reply, again) = self.call(&dialect.release(end.claim(), &keys, end.keep()), false).await?;
+        script::verdict(&reply, resent || again)
     }
 
     fn spawn(&self, task: Task) {
@@ -209,11 +220,14 @@ impl AsyncBackend for AsyncRedis {
     }
 
     async fn diagnose(&self) -> Vec<Advice> {
-        let question: Vec<Vec<u8>> = diagnose::QUESTION.iter().map(|word| word.to_vec()).collect();
         let mut advice = Vec::new();
         for server in self.0.net.parts().await.unwrap_or_default() {
-            let reply = server.ask(&question).await.unwrap_or(Reply::Nil);
-            advice.push(diagnose::advice(&reply, self.0.site.settings()));
+            let mut answers = Vec::new();
+            for question in diagnose::QUESTIONS {
+                let question: Vec<Vec<u8>> = question.iter().map(|word| word.to_vec()).collect();
+                answers.push(server.ask(&question).await.unwrap_or(Reply::Nil));
+            }
+            advice.push(diagnose::advice(&answers, self.0.site.settings()));
         }
         diagnose::once(advice.into_iter())
     }
@@ -294,9 +308,13 @@ pub(crate) struct Limits {
 /// The connection, made when it is needed and thrown away when it fails.
 pub(crate) struct Link {
     source: Source,
+    /// For a server that does not speak RESP3, on which a connection that listens can do nothing else.
+    plain: Option<Timed>,
     runtime: Handle,
     limits: Limits,
     ears: Arc<Ears>,
+    /// What listens to such a server.
+    thread: OnceLock<Listener>,
     open: tokio::sync::Mutex<Option<Open>>,
 }
 
@@ -304,6 +322,8 @@ pub(crate) struct Link {
 struct Open {
     connection: MultiplexedConnection,
     number: u64,
+    /// Whether it can tell something unasked.
+    tells: bool,
     /// Whether the server tells of changed keys.
     tracks: bool,
     /// Whether it is subscribed to the channel of the ears.
@@ -311,8 +331,15 @@ struct Open {
 }
 
 impl Link {
-    pub(crate) fn new(source: Source, runtime: Handle, limits: Limits, ears: Arc<Ears>) -> Self {
-        Self { source, runtime, limits, ears, open: tokio::sync::Mutex::new(None) }
+    pub(crate) fn new(
+        source: Source,
+        plain: Option<Timed>,
+        runtime: Handle,
+        limits: Limits,
+        ears: Arc<Ears>,
+    ) -> Self {
+        let open = tokio::sync::Mutex::new(None);
+        Self { source, plain, runtime, limits, ears, thread: OnceLock::new(), open }
     }
 
     /// Whether the server tells of changed keys.
@@ -401,7 +428,15 @@ impl Link {
             .set_push_sender(self.ears.clone().pushes());
         let (client, master) = self.within(self.source.client(self.limits)).await?;
         let connect = client.get_multiplexed_async_connection_with_config(&config);
-        let connected = self.within(connect).await;
+        let mut connected = self.within(connect).await;
+        let mut tells = true;
+        if let Some(plain) = self.plain.as_ref().filter(|_| connected.as_ref().is_err_and(knows_no_resp3)) {
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(self.limits.connect))
+                .set_response_timeout(Some(self.limits.io));
+            connected = self.within(plain.client.get_multiplexed_async_connection_with_config(&config)).await;
+            tells = false;
+        }
         let mut connection = connected.map_err(|source| no_connection(&source.to_string()))?;
         if let Some(address) = master {
             let role = self.within(connection.send_packed_command(&redis::cmd("ROLE"))).await;
@@ -409,13 +444,15 @@ impl Link {
         }
         let mut tracking = Cmd::new();
         tracking.arg("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN").arg("NOLOOP");
-        let tracks = self.within(connection.send_packed_command(&tracking)).await;
-        let tracks = tracks.is_ok_and(|value| !matches!(value, Value::ServerError(_)));
-        let hears = match self.ears.wanted() {
-            Some(channel) => self.within(connection.subscribe(channel)).await.is_ok(),
-            None => false,
+        let tracks = tells && {
+            let answer = self.within(connection.send_packed_command(&tracking)).await;
+            answer.is_ok_and(|value| !matches!(value, Value::ServerError(_)))
         };
-        let fresh = Open { connection, number, tracks, hears };
+        let hears = match self.ears.wanted() {
+            Some(channel) if tells => self.within(connection.subscribe(channel)).await.is_ok(),
+            _ => false,
+        };
+        let fresh = Open { connection, number, tells, tracks, hears };
         *open = Some(fresh.clone());
         drop(open);
         // What happened before the connection was there was heard by nobody.
@@ -428,6 +465,13 @@ impl Link {
         self.ears.want();
         let mut heard = self.connection().await?;
         if heard.hears {
+            return Ok(());
+        }
+        if let Some(plain) = self.plain.as_ref().filter(|_| !heard.tells) {
+            if self.thread.get().is_none() {
+                // Two that start at once are one too many for a moment.
+                let _ = self.thread.set(Listener::start(Arc::new(plain.clone()), 0, self.ears.apart())?);
+            }
             return Ok(());
         }
         if let Err(source) = self.within(heard.connection.subscribe(channel)).await {
@@ -470,6 +514,12 @@ impl<F: Future> Future for Within<'_, F> {
         let _entered = self.runtime.enter();
         self.future.as_mut().poll(cx)
     }
+}
+
+/// Whether a server refused the command that asks for RESP3, as those before Redis 6 do.
+fn knows_no_resp3(error: &RedisError) -> bool {
+    let said = error.detail().unwrap_or_default().to_ascii_lowercase();
+    error.kind() == ErrorKind::RESP3NotSupported || (error.code().is_some() && said.contains("hello"))
 }
 
 fn refusal(error: &RedisError) -> Reply {

@@ -18,6 +18,7 @@ use crate::listener::Ears;
 use crate::listeners::Listeners;
 use crate::places::Places;
 use crate::pool::{Answers, Tracker, Transport, doubtful};
+use crate::quick::{self, Quick};
 use crate::resp::{Packed, Reply};
 use crate::script::{self, By, Call, Dialect, How};
 use crate::waited::Waited;
@@ -33,6 +34,7 @@ struct Inner {
     site: Site,
     transport: Box<dyn Transport>,
     dialect: Dialect,
+    quick: Quick,
     places: Option<Arc<Places>>,
     hearing: Arc<dyn Hearing>,
     listener: Mutex<Option<Arc<Local>>>,
@@ -78,7 +80,11 @@ impl Redis {
             None => Site::new(label, settings),
         };
         let places = dialect.queue.clone().map(|queue| Places::new(site.clone(), queue));
-        Self(Arc::new(Inner { site, transport, dialect, places, hearing, listener: Mutex::default() }))
+        let answers = transport.exchange(&Packed::command(quick::QUESTION), None);
+        let quick =
+            answers.ok().and_then(|answers| answers.replies.first().map(Quick::new)).unwrap_or_default();
+        let listener = Mutex::default();
+        Self(Arc::new(Inner { site, transport, dialect, quick, places, hearing, listener }))
     }
 
     /// Makes it part of a larger store, which is told of what this one hears.
@@ -242,8 +248,16 @@ impl Backend for Redis {
 
     fn release(&self, end: Release<'_, ()>) -> Result<()> {
         let keys = self.keys(end.claim())?;
-        let (reply, resent) = self.call(&self.0.dialect.release(end.claim(), &keys, end.keep()), None)?;
-        script::verdict(&reply, resent)
+        let (dialect, mut resent) = (&self.0.dialect, false);
+        if let Some(quick) = self.0.quick.release(dialect, end.claim(), &keys, end.keep()) {
+            let (reply, again) = self.call(&quick, None)?;
+            if self.0.quick.has_released(&reply) {
+                return Ok(());
+            }
+            resent = again;
+        }
+        let (reply, again) = self.call(&dialect.release(end.claim(), &keys, end.keep()), None)?;
+        script::verdict(&reply, resent || again)
     }
 
     fn abandon(&self, claim: &Claim) {
@@ -277,9 +291,10 @@ impl Backend for Redis {
 
     fn diagnose(&self) -> Vec<Advice> {
         let ask = |server: &dyn Transport| {
-            let answers = server.exchange(&Packed::command(diagnose::QUESTION), None);
-            let reply = answers.ok().and_then(|answers| answers.replies.into_iter().next());
-            diagnose::advice(&reply.unwrap_or(Reply::Nil), self.0.site.settings())
+            let [info, fsync] = diagnose::QUESTIONS;
+            let answers = server.exchange(&Packed::command(info).and(fsync), None);
+            let replies = answers.map(|answers| answers.replies).unwrap_or_default();
+            diagnose::advice(&replies, self.0.site.settings())
         };
         match self.0.transport.parts() {
             Ok(parts) if !parts.is_empty() => diagnose::once(parts.iter().map(|part| ask(&**part))),

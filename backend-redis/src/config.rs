@@ -216,10 +216,15 @@ impl Builder {
         }
         let info = this.info()?;
         let label = label(&info);
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = this.client(info.set_redis_settings(settings)).map_err(|error| error.at(&label))?;
+        let speaking = |protocol| {
+            let settings = info.redis_settings().clone().set_protocol(protocol);
+            this.client(info.clone().set_redis_settings(settings)).map_err(|error| error.at(&label))
+        };
+        let (client, plain) = (speaking(ProtocolVersion::RESP3)?, speaking(ProtocolVersion::RESP2)?);
+        let plain =
+            Timed { client: plain, connect_timeout: this.connect_timeout, io_timeout: this.io_timeout };
         let limits = crate::aio::Limits { connect: this.connect_timeout, io: this.io_timeout };
-        let servers = crate::net::Servers::One(client.into());
+        let servers = crate::net::Servers::One(client.into(), Some(plain));
         let site = this.site(&label);
         let opened = crate::AsyncRedis::open(servers, site, limits, |tracks| this.dialect(tracks));
         opened.await.map_err(|error| error.at(&label))

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use redis::aio::{AsyncPushSender, SendError};
 use redis::{PushInfo, PushKind};
 
+use crate::listener;
 use crate::net::{Manner, Net};
 use crate::places::Places;
 use crate::resp::Reply;
@@ -57,6 +58,13 @@ impl Ears {
     /// What a connection gives to hear by.
     pub(crate) fn pushes(self: Arc<Self>) -> impl AsyncPushSender {
         Pushes(self)
+    }
+
+    /// What a thread with a connection of its own is to listen to.
+    pub(crate) fn apart(&self) -> listener::Ears {
+        let places = self.to.get().and_then(|to| to.places.clone());
+        let channel = if places.is_none() { self.channel().unwrap_or_default().to_vec() } else { Vec::new() };
+        listener::Ears { waited: self.waited.clone(), channel, places }
     }
 
     fn message(&self, payload: &[u8]) {

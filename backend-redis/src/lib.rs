@@ -32,6 +32,12 @@
 //! that hide this, are served by a channel to which each release is published ([`Wake::Channel`]). Either
 //! way a waiter looks again after [`recheck`](tenure_core::Settings::recheck) at the latest.
 //!
+//! [`fair`](Builder::fair) locks have a queue at the server instead. A process stands in it once for all of
+//! its waiters, from its first attempt on; whoever releases the lock makes the first in the queue its owner
+//! in the same step and tells that process, which begins to work at once. Readers and those who want permits
+//! stand in the same queue, so nobody overtakes. A place that shows no sign of life for three times `recheck`
+//! is passed over.
+//!
 //! [`Quorum`] is the store over several independent servers, for when locks must go on while one of them is
 //! down.
 //!
@@ -41,9 +47,10 @@
 //! with `appendonly yes` and `appendfsync always`. *Fence-only* otherwise: a server that forgets, a
 //! fail-over to a replica that had not yet heard, an evicted key or a clock that jumps ahead by the length
 //! of a lease can grant a lock twice, and then only a comparison of fences at the resource keeps the first
-//! holder's writes out. [`diagnose`](tenure_core::Backend::diagnose) and `tenure status` tell which of
-//! these can happen on the server as it is set up. `FAULTS.md` in this crate's repository has a table of
-//! what holds under which fault, which its tests read.
+//! holder's writes out. A [guard](Builder::restart_guard) that keeps locks closed after each start of the
+//! server makes one that forgets exclusive again. [`diagnose`](tenure_core::Backend::diagnose) and
+//! `tenure status` tell which of these can happen on the server as it is set up. `FAULTS.md` in this crate's
+//! repository has a table of what holds under which fault, which its tests read.
 //!
 //! # What to know
 //!
@@ -54,12 +61,15 @@
 //!   `+select` for another database than 0:
 //!
 //!   ```text
-//!   ACL SETUSER locks on >PASSWORD ~lock:* ~~* &~n:* &__redis__:invalidate +@string +@hash +@sortedset
+//!   ACL SETUSER locks on >PASSWORD ~lock:* ~~* &~* &__redis__:invalidate +@string +@hash +@sortedset
 //!       +del +exists +type +pexpire +pexpireat +pttl +scan +time +eval +evalsha +publish +subscribe +ping
+//!       +command|info
 //!       +info +client|id +client|tracking +client|caching
 //!   ```
 //! * A URL's user and password are written with `%` and two hexadecimal digits where they have characters
 //!   that mean something in URLs. A socket's are options: `redis+unix:///path?user=..&pass=..&db=..`.
+//! * Where the server can compare and delete in one command, most releases are that command, if the user
+//!   may use it (`DELIFEQ` or `DELEX`).
 //! * A name that others use as a key of another kind counts as held.
 //! * Locks have a lease; there are no [session](tenure_core::SessionLocks) locks.
 
@@ -88,6 +98,7 @@ mod net;
 mod places;
 mod pool;
 mod profile;
+mod quick;
 mod quorum;
 mod resp;
 mod script;

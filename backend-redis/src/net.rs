@@ -14,10 +14,12 @@ use crate::ears::Ears;
 use crate::resp::Reply;
 use crate::script::{self, By, Call};
 use crate::sentinel::aio::Source;
+use crate::wire::Timed;
 
 /// Which servers there are.
 pub(crate) enum Servers {
-    One(Source),
+    /// With another way of speaking to it, for one that does not know RESP3.
+    One(Source, Option<Timed>),
     Cluster(Vec<Address>, Dial),
 }
 
@@ -62,8 +64,8 @@ impl Net {
         ears: Arc<Ears>,
     ) -> Result<(Self, bool)> {
         match servers {
-            Servers::One(source) => {
-                let link = Link::new(source, runtime.clone(), limits, ears);
+            Servers::One(source, plain) => {
+                let link = Link::new(source, plain, runtime.clone(), limits, ears);
                 let tracks = link.tracks().await?;
                 Ok((Self { runtime, way: Way::One(Arc::new(link)) }, tracks))
             }
@@ -99,6 +101,12 @@ impl Net {
             },
             Way::Cluster(cluster) => cluster.exchange_each(calls, manner).await,
         }
+    }
+
+    /// Asks any of the servers.
+    pub(crate) async fn ask(&self, question: &[&[u8]]) -> Result<Reply> {
+        let question: Vec<Vec<u8>> = question.iter().map(|word| word.to_vec()).collect();
+        self.parts().await?.first().ok_or_else(script::no_answer)?.ask(&question).await
     }
 
     /// Listens to a channel at the server of a key; what is published in a cluster is heard at all nodes.

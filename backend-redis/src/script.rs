@@ -50,6 +50,11 @@ impl Script {
     }
 }
 
+enum What {
+    Script(&'static Script),
+    Command(&'static str),
+}
+
 /// How a script is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
@@ -57,9 +62,10 @@ pub(crate) enum By {
     Text,
 }
 
-/// A call of a script: first by its digest, and by its text if the server does not know it.
+/// A call of a script: first by its digest, and by its text if the server does not know it. Or of a
+/// command that does the same.
 pub(crate) struct Call {
-    script: &'static Script,
+    what: What,
     keys: Vec<Vec<u8>>,
     arguments: Vec<Vec<u8>>,
     /// Whether it is told how it is named, which tells whether the server was started anew.
@@ -68,14 +74,19 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(script: &'static Script, keys: Vec<Vec<u8>>, arguments: Vec<Vec<u8>>) -> Self {
-        Self { script, keys, arguments, guarded: false }
+        Self { what: What::Script(script), keys, arguments, guarded: false }
+    }
+
+    /// A call of a command with one key.
+    pub(crate) fn command(command: &'static str, key: &[u8], arguments: Vec<Vec<u8>>) -> Self {
+        Self { what: What::Command(command), keys: vec![key.to_vec()], arguments, guarded: false }
     }
 
     /// The same behind a guard, in a script that has one.
     fn behind(mut self, guard: &Guard, script: &'static Script) -> Self {
         self.keys.push(guard.key.clone());
         self.arguments.push(millis(guard.longest));
-        Self { script, guarded: true, ..self }
+        Self { what: What::Script(script), guarded: true, ..self }
     }
 
     /// As a request.
@@ -91,12 +102,14 @@ impl Call {
     }
 
     pub(crate) fn write(&self, by: By, commands: &mut impl Commands) {
-        let (command, script): (&[u8], &str) = match by {
-            By::Digest => (b"EVALSHA", &self.script.digest),
-            By::Text => (b"EVAL", self.script.text),
-        };
         let count = self.keys.len().to_string();
-        let mut arguments: Vec<&[u8]> = vec![command, script.as_bytes(), count.as_bytes()];
+        let mut arguments: Vec<&[u8]> = match (&self.what, by) {
+            (What::Script(script), By::Digest) => {
+                vec![b"EVALSHA", script.digest.as_bytes(), count.as_bytes()]
+            }
+            (What::Script(script), By::Text) => vec![b"EVAL", script.text.as_bytes(), count.as_bytes()],
+            (What::Command(command), _) => vec![command.as_bytes()],
+        };
         arguments.extend(self.keys.iter().chain(&self.arguments).map(Vec::as_slice));
         if self.guarded {
             arguments.push(if by == By::Text { b"1" } else { b"0" });

@@ -124,7 +124,7 @@ impl Several {
             Kind::Cluster => Servers::Cluster(self.addresses, dial),
             Kind::Sentinel(name) => {
                 let followed = aio::Followed::new(Sentinels::new(self.addresses, name), dial);
-                Servers::One(Source::Followed(followed))
+                Servers::One(Source::Followed(followed), None)
             }
         };
         let site = builder.site(&self.label);

@@ -1,6 +1,8 @@
 //! Locks that are handed on in order: who gets them, how often the server is asked, and that nothing
 //! that dies or gives up in the queue does harm.
 
+#![expect(clippy::print_stdout, reason = "what was measured is shown to who asks for it by --nocapture")]
+
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,6 +18,7 @@ fn main() -> ExitCode {
     let tests = servers::tests![
         processes_are_served_in_the_order_in_which_they_asked,
         a_hand_off_takes_hardly_more_than_one_attempt,
+        a_hand_off_between_tasks_takes_hardly_more_than_one_attempt,
         a_thousand_waiters_of_four_processes_are_four_at_the_server,
         waits_that_are_abandoned_and_holders_that_die_let_nobody_in_twice,
         a_waiter_that_died_in_the_queue_is_passed_over,
@@ -122,6 +125,40 @@ fn a_hand_off_takes_hardly_more_than_one_attempt() -> Outcome {
     Ok(())
 }
 
+fn a_hand_off_between_tasks_takes_hardly_more_than_one_attempt() -> Outcome {
+    let server = servers::Redis::with(&[])?;
+    #[cfg(feature = "async")]
+    {
+        use tenure_core::aio;
+
+        const ROUNDS: u32 = 60;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let attempts = runtime.block_on(async {
+            let mut tasks = Vec::new();
+            for _ in 0..8 {
+                let store = Redis::builder(&server.url()).fair().connect_async().await?;
+                tasks.push(async move {
+                    for _ in 0..ROUNDS {
+                        aio::Lock::new(&store, "busy").acquire().await?.release().await?;
+                    }
+                    Ok::<(), tenure_core::Error>(())
+                });
+            }
+            server.command("CONFIG RESETSTAT")?;
+            let tasks: Vec<_> = tasks.into_iter().map(|task| runtime.spawn(task)).collect();
+            for task in tasks {
+                task.await.expect("it does not panic")?;
+            }
+            let turns = f64::from(8 * ROUNDS);
+            Outcome::Ok((f64::from(scripts_run(&server)) - turns) / turns)
+        })?;
+        println!("attempts per hand-off, 8 processes of one task: {attempts:.3}");
+        assert!(attempts <= 1.3, "{attempts} attempts for each hand-off");
+    }
+    drop(server);
+    Ok(())
+}
+
 fn a_thousand_waiters_of_four_processes_are_four_at_the_server() -> Outcome {
     let server = servers::Redis::with(&[])?;
     let stores = (0..4).map(|_| open(&server)).collect::<Result<Vec<_>>>()?;
@@ -174,7 +211,8 @@ fn waits_that_are_abandoned_and_holders_that_die_let_nobody_in_twice() -> Outcom
                         turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                     let dice = turn >> 33;
                     // Some give up at once, some in the middle of it.
-                    let limit = if dice % 8 == 0 { Duration::from_millis(dice % 17) } else { ttl * 20 };
+                    let limit =
+                        if dice.is_multiple_of(8) { Duration::from_millis(dice % 17) } else { ttl * 20 };
                     // Some die while they hold it: nobody releases, and the lease runs out.
                     let dies = dice % 50 == 1;
                     let lock = if dies { &mortal } else { &lock };

@@ -41,7 +41,7 @@ impl Cluster {
     ) -> Result<Self> {
         let on = runtime.clone();
         let open = move |address: &Address| {
-            Ok(Arc::new(Link::new(dial.client(address)?.into(), on.clone(), limits, ears.clone())))
+            Ok(Arc::new(Link::new(dial.client(address)?.into(), None, on.clone(), limits, ears.clone())))
         };
         let cluster = Self { known: Known::new(seeds, open), limits, runtime };
         let whom = cluster.known.whom();
