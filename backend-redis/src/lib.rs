@@ -63,8 +63,7 @@
 //!   ```text
 //!   ACL SETUSER locks on >PASSWORD ~lock:* ~~* &~* &__redis__:invalidate +@string +@hash +@sortedset
 //!       +del +exists +type +pexpire +pexpireat +pttl +scan +time +eval +evalsha +publish +subscribe +ping
-//!       +command|info
-//!       +info +client|id +client|tracking +client|caching
+//!       +info +command|info +client|id +client|tracking +client|caching
 //!   ```
 //! * A URL's user and password are written with `%` and two hexadecimal digits where they have characters
 //!   that mean something in URLs. A socket's are options: `redis+unix:///path?user=..&pass=..&db=..`.

@@ -7,9 +7,9 @@ use tenure_redis::{Redis, Wake};
 use tenure_servers::{self as servers, Outcome};
 
 /// The rights that the crate's docs name.
-const RIGHTS: &str = "~lock:* ~~* &~n:* &__redis__:invalidate +@string +@hash +@sortedset +del +exists +type \
+const RIGHTS: &str = "~lock:* ~~* &~* &__redis__:invalidate +@string +@hash +@sortedset +del +exists +type \
                       +pexpire +pexpireat +pttl +scan +time +eval +evalsha +publish +subscribe +ping +info \
-                      +client|id +client|tracking +client|caching";
+                      +command|info +client|id +client|tracking +client|caching";
 
 /// What has to be escaped in a URL, and must not be seen anywhere.
 const PASSWORD: &str = "hunter2@:/?#%";

@@ -5,17 +5,21 @@
 --      10 ttl in ms if it is handed on, 11 the channel to tell
 -- Returns {1, fence} or {0, ms until it is free or -1, fence of the holder, 1 for who is in the queue}
 local kind, limit = ARGV[6], tonumber(ARGV[7])
+-- A server that evicts keys may have lost the fence: then it is a larger one.
+local function again()
+  return grant(me, tonumber(ARGV[2]), kind, tonumber(ARGV[4]), ARGV[5])
+end
 local function mine()
   if kind == 'x' then
     if redis.pcall('GET', KEYS[1]) ~= me then return nil end
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
-    redis.call('PEXPIRE', KEYS[2], ARGV[3])
-    return last()
+    if redis.call('PEXPIRE', KEYS[2], ARGV[3]) == 1 then return last() end
+    return again()
   end
   if state() ~= 'zset' or not redis.call('ZSCORE', KEYS[1], kind .. me) then return nil end
   redis.call('ZADD', KEYS[1], whole(now + ARGV[2]), kind .. me)
   end_with_last()
-  return string.match(redis.call('HGET', KEYS[4], kind .. me) or '0', '^%d+')
+  return string.match(redis.call('HGET', KEYS[4], kind .. me) or '', '^%d+') or again()
 end
 local fence = mine()
 if fence then
