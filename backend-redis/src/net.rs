@@ -29,7 +29,7 @@ pub(crate) struct Net {
 
 enum Way {
     One(Arc<Link>),
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
 }
 
 /// How calls are sent.
@@ -63,6 +63,7 @@ impl Net {
     ) -> Result<(Self, bool)> {
         match servers {
             Servers::One(source) => {
+                source.tell(waited.site());
                 let link = Link::new(source, runtime.clone(), limits, waited);
                 let tracks = link.tracks().await?;
                 Ok((Self { runtime, way: Way::One(Arc::new(link)) }, tracks))
@@ -76,7 +77,7 @@ impl Net {
                         break;
                     }
                 }
-                Ok((Self { runtime, way: Way::Cluster(cluster) }, tracks?))
+                Ok((Self { runtime, way: Way::Cluster(Box::new(cluster)) }, tracks?))
             }
         }
     }
