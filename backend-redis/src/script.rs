@@ -244,7 +244,9 @@ pub(crate) fn holders(name: &Name, reply: &Reply) -> Result<Vec<Holder>> {
         let mut given = given.splitn(3, ' ');
         let fence = given.next()?.parse().ok()?;
         let since: u64 = given.next().and_then(|since| since.parse().ok()).unwrap_or(0);
-        let left = left.int().and_then(|left| u64::try_from(left).ok()).map(Duration::from_millis);
+        // Without the millisecond that is given beyond what was asked for.
+        let left = left.int().and_then(|left| u64::try_from(left).ok());
+        let left = left.map(|left| Duration::from_millis(left.saturating_sub(1)));
         let holder = Holder::new(name.clone(), Fence::new(fence), left)
             .with_mode(match kind.text()? {
                 b"r" => Mode::Shared,
