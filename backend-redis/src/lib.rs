@@ -52,6 +52,31 @@
 //! `tenure status` tell which of these can happen on the server as it is set up. `FAULTS.md` in this crate's
 //! repository has a table of what holds under which fault, which its tests read.
 //!
+//! # More than one server
+//!
+//! **A cluster** (`redis+cluster://host,host`) is found through any of the nodes that the URL names. Each
+//! lock lies at the master of its key's slot, with all that belongs to it; requests go there on a pool of
+//! that node, or on one connection of it for tasks, and renewals that are due go out in one pipeline to
+//! each node. Moved slots are followed; while a slot is on its way from one node to another its locks are
+//! `Unavailable`, after the time that an answer may take. Waiters listen at the masters of the locks that
+//! they wait for: one connection to each.
+//!
+//! **Sentinels** (`redis+sentinel://host,host/master`) are asked who is master before each connection, and
+//! what they name is asked whether it is one. As soon as it is another, or a connection was silent, no
+//! connection from before is used again. The credentials of the URL are for the master; a sentinel gets
+//! them if it asks for some.
+//!
+//! A fail-over takes as long as the servers take to agree on it; meanwhile requests are `Unavailable`.
+//! When another master has been found, what the old one granted is
+//! [`Unknown`](tenure_core::Status::Unknown) until the next renewal, which is at once for what is kept
+//! alive, and then held or lost. A master that was cut off serves those who still reach it until it
+//! notices, and its replica may not have heard of the latest locks: a lock can be granted twice then, and
+//! only fences tell. [`Builder::replicas`] demands that replicas acknowledge each grant and each renewal,
+//! which makes that rarer and does not prevent it.
+//!
+//! In a cluster and with sentinels a request may take a few times the limits, where it is sent on from one
+//! server to another.
+//!
 //! # What to know
 //!
 //! * A request takes at most the builder's time limits, 2 s each by default; then it is `Unavailable` and
@@ -63,7 +88,7 @@
 //!   ```text
 //!   ACL SETUSER locks on >PASSWORD ~lock:* ~~* &~* &__redis__:invalidate +@string +@hash +@sortedset
 //!       +del +exists +type +pexpire +pexpireat +pttl +scan +time +eval +evalsha +publish +subscribe +ping
-//!       +info +command|info +client|id +client|tracking +client|caching
+//!       +info +command|info +config|get +client|id +client|tracking +client|caching
 //!   ```
 //! * A URL's user and password are written with `%` and two hexadecimal digits where they have characters
 //!   that mean something in URLs. A socket's are options: `redis+unix:///path?user=..&pass=..&db=..`.

@@ -17,6 +17,7 @@ use crate::sentinel::aio::Source;
 use crate::wire::Timed;
 
 /// Which servers there are.
+#[expect(clippy::large_enum_variant, reason = "one for each store, and not for long")]
 pub(crate) enum Servers {
     /// With another way of speaking to it, for one that does not know RESP3.
     One(Source, Option<Timed>),
@@ -31,7 +32,7 @@ pub(crate) struct Net {
 
 enum Way {
     One(Arc<Link>),
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
 }
 
 /// How calls are sent.
@@ -65,6 +66,7 @@ impl Net {
     ) -> Result<(Self, bool)> {
         match servers {
             Servers::One(source, plain) => {
+                source.tell(ears.waited.site());
                 let link = Link::new(source, plain, runtime.clone(), limits, ears);
                 let tracks = link.tracks().await?;
                 Ok((Self { runtime, way: Way::One(Arc::new(link)) }, tracks))
@@ -78,7 +80,7 @@ impl Net {
                         break;
                     }
                 }
-                Ok((Self { runtime, way: Way::Cluster(cluster) }, tracks?))
+                Ok((Self { runtime, way: Way::Cluster(Box::new(cluster)) }, tracks?))
             }
         }
     }

@@ -62,7 +62,7 @@ pub(crate) trait Transport: Send + Sync {
 
 /// An error of a request that may have been carried out before.
 pub(crate) fn doubtful(error: Error, resent: bool) -> Error {
-    if !resent || !error.is_settled() {
+    if !resent || !error.is_settled() || error.is_misconfigured() {
         return error;
     }
     Error::unavailable("the server closed the connection before it answered").with_source(error)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
-use tenure_core::{Error, Result};
+use tenure_core::{Backend, Error, Result};
 
 use crate::backend::{Redis, can_track};
 use crate::cluster::{Address, Cluster};
@@ -94,8 +94,10 @@ impl Several {
             Kind::Cluster => {
                 let cluster = Cluster::open(self.addresses, dial, builder.connections())?;
                 let dialect = builder.dialect(can_track(&cluster)?);
-                let (transport, place) = (Box::new(cluster.clone()), Arc::new(cluster));
-                Ok(Redis::new(&self.label, builder.defaults(), transport, place, dialect))
+                let (transport, place) = (Box::new(cluster.clone()), Arc::new(cluster.clone()));
+                let store = Redis::new(&self.label, builder.defaults(), transport, place, dialect);
+                cluster.tell(store.site());
+                Ok(store)
             }
             Kind::Sentinel(name) => {
                 let followed = Followed::new(Sentinels::new(self.addresses, name), dial);
@@ -104,8 +106,10 @@ impl Several {
                 let limit = builder.limits().0;
                 let transport = Pool::new(followed.clone(), builder.connections(), limit);
                 let dialect = builder.dialect(can_track(&transport)?);
-                let (transport, place) = (Box::new(transport), Arc::new(followed));
-                Ok(Redis::new(&self.label, builder.defaults(), transport, place, dialect))
+                let (transport, place) = (Box::new(transport), Arc::new(followed.clone()));
+                let store = Redis::new(&self.label, builder.defaults(), transport, place, dialect);
+                followed.tell(store.site());
+                Ok(store)
             }
         }
     }

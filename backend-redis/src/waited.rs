@@ -32,6 +32,12 @@ impl Waited {
         Arc::new(Self { site, names: Mutex::default() })
     }
 
+    /// Whose locks these are.
+    #[cfg(feature = "async")]
+    pub(crate) fn site(&self) -> &Site {
+        &self.site
+    }
+
     /// Whether anybody in this process waits for a lock.
     pub(crate) fn is_awaited(&self, keys: &Keys) -> bool {
         self.names().contains_key(keys.own())

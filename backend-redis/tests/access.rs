@@ -9,7 +9,7 @@ use tenure_servers::{self as servers, Outcome};
 /// The rights that the crate's docs name.
 const RIGHTS: &str = "~lock:* ~~* &~* &__redis__:invalidate +@string +@hash +@sortedset +del +exists +type \
                       +pexpire +pexpireat +pttl +scan +time +eval +evalsha +publish +subscribe +ping +info \
-                      +command|info +client|id +client|tracking +client|caching";
+                      +command|info +config|get +client|id +client|tracking +client|caching";
 
 /// What has to be escaped in a URL, and must not be seen anywhere.
 const PASSWORD: &str = "hunter2@:/?#%";

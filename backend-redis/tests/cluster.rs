@@ -4,14 +4,14 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tenure_core::{Backend, Inspect, Lock, Result, Status};
+use tenure_core::{Backend, Inspect, Lock, Result, Settings, Status};
 use tenure_redis::Redis;
 use tenure_servers::{self as servers, Cluster, Outcome};
 
 const LIMIT: Duration = Duration::from_millis(500);
 
 /// How long a cluster may take to put a replica in the place of a master.
-const FAIL_OVER: Duration = Duration::from_secs(30);
+const FAIL_OVER: Duration = Duration::from_secs(40);
 
 fn main() -> ExitCode {
     let tests = servers::tests![
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         a_killed_master_is_unavailable_at_once_and_its_replica_takes_over,
         a_master_that_hangs_keeps_nobody_waiting_whose_lock_is_elsewhere,
         locks_survive_a_fail_over_that_the_cluster_was_asked_for,
+        many_that_are_kept_are_renewed_at_all_masters_whoever_they_are,
         all_masters_are_searched_for_locks,
         who_waits_hears_of_a_release_through_another_node,
         one_node_that_lives_is_enough_to_find_the_cluster,
@@ -143,16 +144,22 @@ fn a_killed_master_is_unavailable_at_once_and_its_replica_takes_over() -> Outcom
     let store = open(&cluster)?;
     let held = Lock::new(&store, &name).ttl(Duration::from_secs(60)).try_acquire()?;
     let before = held.fence();
-    // The replica has it.
-    cluster.expect(3, "DBSIZE", ":2")?;
+    let beside = Lock::new(&store, format!("{{lock:{name}}}")).ttl(Duration::from_secs(60)).try_acquire()?;
+    let other = Lock::new(&store, &elsewhere).ttl(Duration::from_secs(60)).try_acquire()?;
+    // The replica has them.
+    cluster.expect(3, "DBSIZE", ":4")?;
     cluster.nodes()[0].kill();
     let began = Instant::now();
     let error = held.renew().expect_err("its master is dead");
     assert!(error.is_unavailable() && began.elapsed() < LIMIT * 4, "{error:?} after {:?}", began.elapsed());
     assert_eq!(held.status(), Status::Unknown);
-    Lock::new(&store, &elsewhere).try_acquire()?.release()?;
+    other.renew()?;
     eventually(FAIL_OVER, || held.renew())?;
     assert_eq!(held.status(), Status::Held);
+    // Not asked since, but granted by a node that serves it no more.
+    assert_eq!((beside.status(), other.status()), (Status::Unknown, Status::Held));
+    beside.renew()?;
+    assert_eq!(beside.status(), Status::Held);
     assert!(Lock::new(&store, &name).try_acquire().is_err_and(|error| error.is_contended()));
     held.release()?;
     let next = Lock::new(&store, &name).try_acquire()?;
@@ -206,6 +213,28 @@ fn locks_survive_a_fail_over_that_the_cluster_was_asked_for() -> Outcome {
     }
     for (name, held) in names.iter().zip(held) {
         assert!(Lock::new(&store, name).try_acquire().is_err_and(|error| error.is_contended()));
+        held.release()?;
+    }
+    Ok(())
+}
+
+fn many_that_are_kept_are_renewed_at_all_masters_whoever_they_are() -> Outcome {
+    let cluster = servers::cluster()?;
+    let settings = Settings::default().with_lease(Duration::from_millis(1500))?;
+    let store = Redis::builder(&cluster.url()).settings(settings).connect()?;
+    let held: Vec<_> = (0..30)
+        .map(|n| Lock::new(&store, format!("{n}")).keep_alive().try_acquire())
+        .collect::<Result<_>>()?;
+    thread::sleep(Duration::from_secs(2));
+    assert!(held.iter().all(|held| held.status() == Status::Held));
+    // The old masters live, and send those who come to the new ones.
+    for place in 3..6 {
+        cluster.expect(place, "CLUSTER FAILOVER", "+OK")?;
+        cluster.expect(place, "ROLE", "master")?;
+    }
+    thread::sleep(Duration::from_secs(3));
+    for held in held {
+        assert_eq!(held.status(), Status::Held);
         held.release()?;
     }
     Ok(())

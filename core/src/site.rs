@@ -27,7 +27,8 @@ use crate::{Breaking, Cause, Granted, Holder, Moment, Owner, Settings, observe};
 ///
 /// * [`notify`](Site::notify): this name may be free;
 /// * [`deliver`](Site::deliver): this claim, which waits in the store's own queue, has the lock;
-/// * [`revoke`](Site::revoke): this owner has lost the lock.
+/// * [`revoke`](Site::revoke): this owner has lost the lock;
+/// * [`doubt`](Site::doubt): the store may have forgotten who holds these.
 #[derive(Clone)]
 pub struct Site(Arc<Inner>);
 
@@ -71,6 +72,8 @@ pub(crate) trait HeldHere: Send + Sync {
     fn is_believed(&self) -> bool;
     /// Ends belief; false if it had ended before.
     fn lose(&self, cause: Cause) -> bool;
+    /// Begins to ask the store whether it has it still.
+    fn doubt(&self);
     fn give_up(self: Arc<Self>) -> crate::Result<()>;
     fn give_up_polled(self: Arc<Self>) -> Task<crate::Result<()>>;
 }
@@ -223,6 +226,17 @@ impl Site {
         if let Some(lease) = self.find_held(key, owner) {
             lease.lose(cause);
         }
+    }
+
+    /// Says that the store may have forgotten the grants of these keys, as after a fail-over: what is
+    /// held of them is [`Unknown`](crate::Status::Unknown) until a renewal verifies it, and what is
+    /// renewed anyway is renewed at once.
+    pub fn doubt(&self, which: impl Fn(&str) -> bool) {
+        let held = lock(&self.0.held);
+        let doubtful = held.iter().filter(|(key, _)| which(key)).flat_map(|(_, leases)| leases);
+        let doubtful: Vec<_> = doubtful.filter_map(Weak::upgrade).collect();
+        drop(held);
+        doubtful.iter().for_each(|lease| lease.doubt());
     }
 
     /// Says that this process has taken a lock from its holder, for those who

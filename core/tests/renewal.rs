@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use support::{Fake, settings, wait_until};
-use tenure_core::{Cause, Lock, Status};
+use tenure_core::{Backend, Cause, Lock, Status};
 
 const LEASE: Duration = Duration::from_millis(900);
 
@@ -76,6 +76,28 @@ fn a_store_that_does_not_answer_makes_the_lock_unknown_then_held_again() {
     store.set_down(false);
     wait_until("held again", || held.status() == Status::Held);
     held.release().unwrap();
+}
+
+#[test]
+fn what_a_store_may_have_forgotten_is_unknown_until_it_is_verified() {
+    let store = Fake::new(true, settings(Duration::from_secs(600)));
+    let lock = |name: &str| Lock::new(&store, name).ttl(Duration::from_secs(600)).acquire().unwrap();
+    let (fixed, gone, other) = (lock("fixed"), lock("gone"), lock("other"));
+    let kept = Lock::new(&store, "kept").acquire().unwrap();
+    let released = lock("released");
+    released.release().unwrap();
+    Backend::site(&store).doubt(|key| !key.ends_with("other"));
+    assert_eq!((fixed.status(), other.status()), (Status::Unknown, Status::Held));
+    // Long before its time.
+    wait_until("the kept one is verified", || kept.status() == Status::Held);
+    assert_eq!(store.calls().renew.load(SeqCst), 1);
+    fixed.renew().unwrap();
+    assert_eq!(fixed.status(), Status::Held);
+    store.lose("lock:gone");
+    assert!(gone.renew().is_err_and(|error| error.cause() == Some(Cause::Superseded)));
+    // What is lost stays so.
+    Backend::site(&store).doubt(|_| true);
+    assert_eq!(gone.status(), Status::Lost(Cause::Superseded));
 }
 
 #[test]

@@ -110,9 +110,13 @@ impl Sentinels {
     ///
     /// # Errors
     ///
-    /// Those of the connection.
-    pub fn each(&self, command: &str) -> std::io::Result<()> {
-        self.sentinels.iter().try_for_each(|sentinel| redis::ask(sentinel.port, command).map(drop))
+    /// [`Absent`] if one does not answer that it is done.
+    pub fn each(&self, command: &str) -> Result<(), Absent> {
+        self.until(command, |these| {
+            these.sentinels.iter().all(|sentinel| {
+                redis::ask(sentinel.port, command).is_ok_and(|answer| answer.starts_with("+OK"))
+            })
+        })
     }
 
     fn until(&self, what: &str, is: impl Fn(&Self) -> bool) -> Result<(), Absent> {

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use tenure_core::{Error, Moment, Result};
 use tokio::runtime::Handle;
@@ -39,13 +39,14 @@ impl Cluster {
         limits: Limits,
         ears: Arc<Ears>,
     ) -> Result<Self> {
-        let on = runtime.clone();
+        let (on, site) = (runtime.clone(), ears.waited.site().clone());
         let open = move |address: &Address| {
             Ok(Arc::new(Link::new(dial.client(address)?.into(), None, on.clone(), limits, ears.clone())))
         };
         let cluster = Self { known: Known::new(seeds, open), limits, runtime };
         let whom = cluster.known.whom();
         cluster.look(&whom).await?;
+        cluster.known.tell(&site);
         Ok(cluster)
     }
 
@@ -175,20 +176,36 @@ impl Cluster {
 
 /// What several futures give, which wait side by side.
 async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut running: Vec<(Pin<Box<F>>, Option<F::Output>)> =
-        futures.map(|future| (Box::pin(future), None)).collect();
+    let mut running: Vec<_> = futures.map(Running::new).collect();
     poll_fn(|cx| {
         let mut waits = false;
-        for (future, output) in &mut running {
-            if output.is_none() {
-                match future.as_mut().poll(cx) {
-                    Poll::Ready(ready) => *output = Some(ready),
-                    Poll::Pending => waits = true,
-                }
-            }
+        for one in &mut running {
+            waits |= one.poll(cx).is_pending();
         }
         if waits { Poll::Pending } else { Poll::Ready(()) }
     })
     .await;
-    running.into_iter().filter_map(|(_, output)| output).collect()
+    running.into_iter().filter_map(|one| one.output).collect()
+}
+
+/// A future, and what it gave.
+struct Running<F: Future> {
+    future: Pin<Box<F>>,
+    output: Option<F::Output>,
+}
+
+impl<F: Future> Running<F> {
+    fn new(future: F) -> Self {
+        Self { future: Box::pin(future), output: None }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.output.is_none() {
+            match self.future.as_mut().poll(cx) {
+                Poll::Ready(output) => self.output = Some(output),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(())
+    }
 }

@@ -2,13 +2,13 @@
 //! alike.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tenure_core::{Error, Moment, Result};
+use tenure_core::{Error, Moment, Result, Site};
 
 use super::slots::{Address, Redirect, Slots};
-use crate::keys::slot;
+use crate::keys::{SLOTS, slot};
 use crate::resp::Reply;
 
 /// What is known of a cluster; `N` is what leads to a node.
@@ -16,6 +16,8 @@ pub(crate) struct Known<N> {
     seeds: Vec<Address>,
     open: Box<Opens<N>>,
     state: Mutex<State<N>>,
+    /// Who is told of slots that have another master.
+    site: OnceLock<Site>,
 }
 
 type Opens<N> = dyn Fn(&Address) -> Result<N> + Send + Sync;
@@ -54,7 +56,13 @@ impl<N: Clone> Known<N> {
             looks: 0,
             failed: None,
         };
-        Self { seeds, open: Box::new(open), state: Mutex::new(state) }
+        Self { seeds, open: Box::new(open), state: Mutex::new(state), site: OnceLock::new() }
+    }
+
+    /// Tells of slots that have another master from now on, which may not know all locks that its
+    /// predecessor granted.
+    pub(crate) fn tell(&self, site: &Site) {
+        let _ = self.site.set(site.clone());
     }
 
     /// What leads to a node.
@@ -129,8 +137,18 @@ impl<N: Clone> Known<N> {
         let mut state = self.state();
         // Nodes that left take their connections with them.
         state.nodes.retain(|address, _| slots.nodes().contains(address) || self.seeds.contains(address));
-        state.slots = slots;
+        let before = std::mem::replace(&mut state.slots, slots.clone());
         state.stale = false;
+        drop(state);
+        self.doubt(|slot| before.master(slot) != slots.master(slot));
+    }
+
+    fn doubt(&self, changed: impl Fn(u16) -> bool) {
+        if let Some(site) = self.site.get()
+            && (0..SLOTS).any(&changed)
+        {
+            site.doubt(|key| changed(slot(key.as_bytes())));
+        }
     }
 
     /// A node did not answer: another may have taken its place.
@@ -145,6 +163,8 @@ impl<N: Clone> Known<N> {
         state.slots.moved(slot, address);
         // Where one slot went others may have gone.
         state.stale = true;
+        drop(state);
+        self.doubt(|changed| changed == slot);
     }
 
     fn state(&self) -> MutexGuard<'_, State<N>> {

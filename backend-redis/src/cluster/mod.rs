@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 
 use redis::{Connection, ErrorKind, RedisResult};
-use tenure_core::{Error, Moment, Result};
+use tenure_core::{Error, Moment, Result, Site};
 
 use crate::acks::{self, Acks};
 use crate::cluster::known::{Known, Route, Step};
@@ -48,6 +48,11 @@ impl Cluster {
         let cluster = Self(Arc::new(Inner { known: Known::new(seeds, open), dial }));
         cluster.look(&cluster.0.known.whom())?;
         Ok(cluster)
+    }
+
+    /// Tells of slots that have another master from now on.
+    pub(crate) fn tell(&self, site: &Site) {
+        self.0.known.tell(site);
     }
 
     /// Asks nodes in turn which of them serves what, until one answers or the time for one is over.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use redis::{AsyncConnectionConfig, Client, Cmd, RedisResult};
-use tenure_core::Result;
+use tenure_core::{Result, Site};
 
 use super::{Sentinels, Word, is_demoted, known, plain, unusable, wants_credentials};
 use crate::aio::Limits;
@@ -88,6 +88,7 @@ impl Followed {
 
 /// How tasks reach a server.
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "one for each store")]
 pub(crate) enum Source {
     /// It is always the same.
     One(Client),
@@ -110,6 +111,13 @@ impl Source {
                 let (address, client) = followed.master(limits).await?;
                 Ok((client, Some(address)))
             }
+        }
+    }
+
+    /// Tells of another server from now on.
+    pub(crate) fn tell(&self, site: &Site) {
+        if let Self::Followed(followed) = self {
+            followed.sentinels.tell(site);
         }
     }
 

@@ -6,11 +6,11 @@ pub(crate) mod aio;
 
 use std::error::Error as StdError;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use redis::{Client, Connection, ErrorKind, RedisConnectionInfo, RedisError, RedisResult};
-use tenure_core::{Error, Result};
+use tenure_core::{Error, Result, Site};
 
 use crate::cluster::Address;
 use crate::dial::Dial;
@@ -23,8 +23,10 @@ use crate::wire::{Place, reply};
 pub(crate) struct Sentinels {
     name: Box<str>,
     state: Mutex<State>,
-    /// How many masters there have been.
+    /// Grows when connections from before are not to be used any more.
     epoch: AtomicU64,
+    /// Who is told of another master.
+    site: OnceLock<Site>,
 }
 
 struct State {
@@ -46,7 +48,12 @@ const MASTER: &[u8] = b"master";
 impl Sentinels {
     pub(crate) fn new(addresses: Vec<Address>, name: Box<str>) -> Self {
         let state = Mutex::new(State { addresses, master: None });
-        Self { name, state, epoch: AtomicU64::new(0) }
+        Self { name, state, epoch: AtomicU64::new(0), site: OnceLock::new() }
+    }
+
+    /// Tells of another master from now on, which may not know all locks that its predecessor granted.
+    pub(crate) fn tell(&self, site: &Site) {
+        let _ = self.site.set(site.clone());
     }
 
     /// What is asked of a sentinel.
@@ -105,8 +112,18 @@ impl Sentinels {
         if state.master.as_ref() != Some(address) {
             state.master = Some(address.clone());
             self.epoch.fetch_add(1, Ordering::SeqCst);
+            drop(state);
+            if let Some(site) = self.site.get() {
+                site.doubt(|_| true);
+            }
         }
         Ok(self.epoch())
+    }
+
+    /// A connection of this epoch was silent: whether the others are not is not tried out, one time
+    /// limit after the other, but asked of the sentinels.
+    pub(crate) fn is_silent(&self, epoch: u64) {
+        let _ = self.epoch.compare_exchange(epoch, epoch + 1, Ordering::SeqCst, Ordering::SeqCst);
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -179,6 +196,11 @@ impl Followed {
         Self(Arc::new(Inner { sentinels, dial }))
     }
 
+    /// Tells of another master from now on.
+    pub(crate) fn tell(&self, site: &Site) {
+        self.0.sentinels.tell(site);
+    }
+
     /// Asks the sentinels for the master, and connects to it.
     ///
     /// # Errors
@@ -239,7 +261,7 @@ impl Followed {
         connection.set_write_timeout(Some(limit))?;
         let question = Packed::command(&self.0.sentinels.question());
         connection.send_packed_command(question.bytes())?;
-        Ok(reply(connection.recv_response()?))
+        Ok(reply(connection.recv_response()?.extract_error()?))
     }
 }
 
@@ -258,7 +280,11 @@ impl Connect for Followed {
 
 impl Wire for Current {
     fn exchange(&mut self, packed: &Packed) -> Result<Vec<Reply>, Broken> {
-        let replies = Wire::exchange(&mut self.connection, packed)?;
+        let replies = Wire::exchange(&mut self.connection, packed).inspect_err(|broken| {
+            if !broken.closed {
+                self.inner.sentinels.is_silent(self.epoch);
+            }
+        })?;
         self.demoted = replies.iter().any(is_demoted);
         Ok(replies)
     }

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::{CAUSES, ENDED, LOST, Lease};
+use super::{CAUSES, ENDED, HELD, LOST, Lease, UNKNOWN};
 use crate::aio::Task;
 use crate::engine::{Due, Watched};
 use crate::observe::Event;
@@ -51,6 +51,17 @@ impl<P: Port> HeldHere for Lease<P> {
         self.tell(Event::Lost { fence: self.fence, held, cause });
         callbacks::call(callbacks, cause);
         true
+    }
+
+    fn doubt(&self) {
+        // Under the watch's mutex, so that a `renew_for` at the same time comes before or after.
+        let watch = self.watch();
+        let doubted = self.phase.compare_exchange(HELD, UNKNOWN, Ordering::SeqCst, Ordering::SeqCst);
+        if doubted.is_ok() && self.kept.load(Ordering::SeqCst) {
+            self.renew_at.store(0, Ordering::SeqCst);
+        }
+        drop(watch);
+        self.watch_again();
     }
 
     fn give_up(self: Arc<Self>) -> Result<()> {
