@@ -144,18 +144,20 @@ impl Fault {
         let outage = match self {
             KilledWithData | KilledWithoutData => {
                 // At first it is back before leases end, then after that.
-                self.restart(stage)?;
+                let mut victims = stage.victims();
+                self.restart(&mut victims)?;
                 thread::sleep(TTL * 2);
-                stage.victims().into_iter().for_each(servers::Redis::kill);
+                victims.iter_mut().for_each(|server| server.kill());
                 let outage = wait_out(OUTAGE);
-                self.restart(stage)?;
+                self.restart(&mut victims)?;
                 Some(outage)
             }
             ServerStopped => {
-                stage.victims().iter().try_for_each(|server| server.process().stop())?;
+                let victims = stage.victims();
+                victims.iter().try_for_each(|server| server.process().stop())?;
                 thread::sleep(MARGIN);
                 let outage = wait_out(OUTAGE);
-                stage.victims().iter().try_for_each(|server| server.process().go_on())?;
+                victims.iter().try_for_each(|server| server.process().go_on())?;
                 Some(outage)
             }
             HolderStopped => {
@@ -200,8 +202,8 @@ impl Fault {
         Ok(Struck { healed: Moment::now(), outage: outage.filter(|_| is_down) })
     }
 
-    fn restart(self, stage: &mut dyn Stage) -> Outcome {
-        for server in stage.victims() {
+    fn restart(self, victims: &mut [&mut servers::Redis]) -> Outcome {
+        for server in victims {
             if self == KilledWithData { server.restart()? } else { server.restart_empty()? }
         }
         Ok(())

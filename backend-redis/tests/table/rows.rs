@@ -31,7 +31,7 @@ pub(crate) trait Stage: Send {
     /// Where it is: what a store is opened with.
     fn place(&self) -> String;
 
-    /// The servers that a fault comes over.
+    /// The servers that a fault comes over: those which grant now.
     fn victims(&mut self) -> Vec<&mut servers::Redis>;
 
     /// Whether nothing can be granted while the victims are down.
