@@ -13,6 +13,7 @@ mod page;
 mod rows;
 mod store;
 mod table;
+mod topology;
 
 use std::process::ExitCode;
 

@@ -10,6 +10,8 @@ use tenure_servers::{self as servers, Outcome, Proxy, Stop};
 
 use crate::store::Store;
 
+pub(crate) use crate::topology::{cluster, sentinels};
+
 /// How long an attempt to connect, and an answer, may take.
 const CONNECT: Duration = Duration::from_millis(300);
 pub(crate) const ANSWER: Duration = Duration::from_millis(400);
@@ -144,14 +146,37 @@ pub(crate) fn blocking(place: &str) -> Result<Store> {
 
 /// The store for tasks.
 pub(crate) fn polled(place: &str) -> Result<Store> {
+    on_a_runtime(builder(place)?)
+}
+
+pub(crate) fn fair(place: &str) -> Result<Store> {
+    Ok(Store::Blocking(builder(place)?.fair().connect()?.into()))
+}
+
+pub(crate) fn fair_polled(place: &str) -> Result<Store> {
+    on_a_runtime(builder(place)?.fair())
+}
+
+pub(crate) fn guarded(place: &str) -> Result<Store> {
+    Ok(Store::Blocking(builder(place)?.restart_guard().connect()?.into()))
+}
+
+pub(crate) fn acknowledged(place: &str) -> Result<Store> {
+    let within = Duration::from_millis(200);
+    Ok(Store::Blocking(builder(place)?.replicas(1, within).connect()?.into()))
+}
+
+fn on_a_runtime(builder: Builder) -> Result<Store> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = Arc::new(runtime.expect("there are threads for a runtime"));
-    let store = runtime.block_on(builder(place)?.connect_async())?;
+    let store = runtime.block_on(builder.connect_async())?;
     Ok(Store::Polled(store.into(), runtime))
 }
 
 /// A builder with this table's time limits.
 pub(crate) fn builder(place: &str) -> Result<Builder> {
-    let settings = Settings::default().with_recheck(RECHECK)?;
+    // A guarded server stays closed for the longest lease.
+    let longest = Duration::from_secs(1);
+    let settings = Settings::default().with_lease(longest)?.with_max_ttl(longest)?.with_recheck(RECHECK)?;
     Ok(Redis::builder(place).settings(settings).connect_timeout(CONNECT).io_timeout(ANSWER))
 }
