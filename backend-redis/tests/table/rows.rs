@@ -5,12 +5,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tenure_core::{Result, Settings};
-use tenure_redis::{Builder, Redis};
+use tenure_redis::{Builder, Quorum, Redis};
 use tenure_servers::{self as servers, Outcome, Proxy, Stop};
 
 use crate::store::Store;
 
-pub(crate) use crate::topology::{cluster, sentinels};
+pub(crate) use crate::topology::{cluster, majority, sentinels};
 
 /// How long an attempt to connect, and an answer, may take.
 const CONNECT: Duration = Duration::from_millis(300);
@@ -166,6 +166,10 @@ pub(crate) fn acknowledged(place: &str) -> Result<Store> {
     Ok(Store::Blocking(builder(place)?.replicas(1, within).connect()?.into()))
 }
 
+pub(crate) fn quorum(place: &str) -> Result<Store> {
+    Ok(Store::Blocking(Quorum::url(place)?.settings(settings()?).node_timeout(ANSWER).connect()?.into()))
+}
+
 fn on_a_runtime(builder: Builder) -> Result<Store> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = Arc::new(runtime.expect("there are threads for a runtime"));
@@ -175,8 +179,11 @@ fn on_a_runtime(builder: Builder) -> Result<Store> {
 
 /// A builder with this table's time limits.
 pub(crate) fn builder(place: &str) -> Result<Builder> {
+    Ok(Redis::builder(place).settings(settings()?).connect_timeout(CONNECT).io_timeout(ANSWER))
+}
+
+fn settings() -> Result<Settings> {
     // A guarded server stays closed for the longest lease.
     let longest = Duration::from_secs(1);
-    let settings = Settings::default().with_lease(longest)?.with_max_ttl(longest)?.with_recheck(RECHECK)?;
-    Ok(Redis::builder(place).settings(settings).connect_timeout(CONNECT).io_timeout(ANSWER))
+    Settings::default().with_lease(longest)?.with_max_ttl(longest)?.with_recheck(RECHECK)
 }

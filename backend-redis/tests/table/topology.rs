@@ -1,4 +1,4 @@
-//! Configurations of several servers that find a new master by themselves.
+//! Configurations of several servers: those that find a new master by themselves, and a majority.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -81,6 +81,42 @@ impl Stage for Watched {
         let mut lost = self.0.servers().iter_mut().filter(|server| Some(server.port()) == before);
         lost.try_for_each(servers::Redis::restart)?;
         Ok(())
+    }
+}
+
+pub(crate) fn majority(road: Road) -> Outcome<Box<dyn Stage>> {
+    let start = || {
+        let server = servers::Redis::with(&[])?;
+        let proxy = if road == Road::Proxied { Some(Proxy::to(server.port())?) } else { None };
+        Ok((server, proxy))
+    };
+    Ok(Box::new(Majority((0..3).map(|_| start()).collect::<Outcome<_>>()?)))
+}
+
+/// Three servers that know nothing of each other.
+struct Majority(Vec<(servers::Redis, Option<Proxy>)>);
+
+impl Stage for Majority {
+    fn place(&self) -> String {
+        let url = |(server, proxy): &(servers::Redis, Option<Proxy>)| {
+            let url = proxy.as_ref().map_or_else(|| server.url(), Proxy::url);
+            url.trim_start_matches("redis://").trim_end_matches('/').to_owned()
+        };
+        let urls: Vec<String> = self.0.iter().map(url).collect();
+        format!("redis+quorum://{}", urls.join(","))
+    }
+
+    /// One of them: two are the majority.
+    fn victims(&mut self) -> Vec<&mut servers::Redis> {
+        self.0.iter_mut().take(1).map(|(server, _)| server).collect()
+    }
+
+    fn is_down_with_them(&self) -> bool {
+        false
+    }
+
+    fn proxies(&self) -> Vec<&Proxy> {
+        self.0.iter().filter_map(|(_, proxy)| proxy.as_ref()).collect()
     }
 }
 
