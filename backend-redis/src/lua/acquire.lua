@@ -36,9 +36,12 @@ if held == ARGV[1] then
 end
 if ARGV[7] ~= '1' and type(held) == 'table' and redis.call('TYPE', KEYS[1]).ok == 'zset' then
   local time = redis.call('TIME')
-  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time[1] * 1000 + math.floor(time[2] / 1000))
+  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. time[1] * 1000 + math.floor(time[2] / 1000))
   local taken = take()
   if taken then return taken end
 end
+local denied = {0, redis.call('PTTL', KEYS[1]), last()}
+-- After all reading: a server that tracks keys takes all keys of a script for read when it reads one, and
+-- those who wait would tell each other for ever that they do.
 if waits then redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[6]) end
-return {0, redis.call('PTTL', KEYS[1]), last()}
+return denied
