@@ -41,6 +41,7 @@ scripts! {
     GUARDED_ACQUIRE "lua/guard_begin.lua" "lua/acquire.lua" "lua/guard_end.lua";
     GUARDED_SHARE "lua/guard_begin.lua" "lua/share.lua" "lua/guard_end.lua";
     RAISE "lua/raise.lua";
+    TAKE_BACK "lua/take_back.lua";
 }
 
 impl Script {
@@ -271,6 +272,13 @@ impl Dialect {
         let keys = vec![keys.own().to_vec(), keys.sibling(Sibling::Fence)];
         let owner = owner.map(|owner| self.tokens.of(owner)).unwrap_or_default();
         Call::new(&RAISE, keys, vec![owner, fence.get().to_string().into_bytes(), millis(self.fence_life)])
+    }
+
+    /// Takes back a grant of this fence, and no later one of the same owner.
+    pub(crate) fn take_back(&self, claim: &Claim, keys: &Keys, fence: Fence) -> Call {
+        let keys = vec![keys.own().to_vec(), keys.sibling(Sibling::Fence)];
+        let fence = fence.get().to_string().into_bytes();
+        Call::new(&TAKE_BACK, keys, vec![self.tokens.of(claim.owner()), fence, self.channel.clone()])
     }
 
     pub(crate) fn look(&self, keys: &Keys) -> Call {

@@ -35,6 +35,12 @@ pub(super) enum Ask {
         keep: Option<Duration>,
         ballot: Option<Ballot<Said>>,
     },
+    /// Ends a grant that is not wanted. A release would end a later one of the same owner as well if it
+    /// came late, or twice.
+    TakeBack {
+        claim: Claim,
+        fence: Fence,
+    },
     /// Raises the last fence; without an owner, whoever holds the lock.
     Raise {
         key: Box<str>,
@@ -72,6 +78,8 @@ pub(super) enum Ask {
 pub(super) struct Owed {
     pub(super) claim: Claim,
     pub(super) keep: Option<Duration>,
+    /// Of the grant that it ends, if that is known.
+    pub(super) fence: Option<Fence>,
     /// By then the lease has ended by itself.
     pub(super) until: Moment,
 }
@@ -88,7 +96,7 @@ pub(super) struct Failure {
 #[derive(Default)]
 pub(super) struct Rest {
     /// What was granted although nobody wants it any more.
-    pub(super) take_back: Option<Claim>,
+    pub(super) take_back: Option<(Claim, Fence)>,
     /// When a collection is to be closed, and which.
     pub(super) close: Option<(Moment, Arc<dyn Close>)>,
 }
@@ -104,7 +112,14 @@ impl Ask {
 
     /// Whether it can be carried out twice and then says how it stands.
     pub(super) fn is_repeatable(&self) -> bool {
-        matches!(self, Self::Acquire { .. } | Self::Renew { .. } | Self::Release { .. } | Self::Raise { .. })
+        matches!(
+            self,
+            Self::Acquire { .. }
+                | Self::Renew { .. }
+                | Self::Release { .. }
+                | Self::TakeBack { .. }
+                | Self::Raise { .. }
+        )
     }
 
     /// The script that does it, to be called together with others; `None` for what goes alone.
@@ -117,6 +132,7 @@ impl Ask {
             Self::Acquire { claim, how, .. } => dialect.acquire(claim, &keys(claim), *how)?,
             Self::Renew { claim, ttl, .. } => dialect.renew(claim, &keys(claim), *ttl),
             Self::Release { claim, keep, .. } => dialect.release(claim, &keys(claim), *keep),
+            Self::TakeBack { claim, fence } => dialect.take_back(claim, &keys(claim), *fence),
             Self::Raise { key, owner, fence, .. } => dialect.raise(*owner, &Keys::new(key), *fence),
             Self::Look { name, .. } => dialect.look(&named(name)),
             Self::Force { name, breaking, reason, .. } => dialect.force(&named(name), *breaking, reason),
@@ -135,13 +151,17 @@ impl Ask {
                     Attempt::Granted(granted) => Said::Yes(granted.fence()),
                     Attempt::Denied(denied) => Said::No(denied),
                 });
-                let granted = said.as_ref().is_ok_and(Vote::is_yes) && how != How::Restore;
+                let granted = match &said {
+                    Ok(Said::Yes(fence)) if how != How::Restore => Some(*fence),
+                    _ => None,
+                };
                 let Cast { unwanted, close } = ballot.cast(said.map_err(at));
-                Rest { take_back: (granted && unwanted).then_some(claim), close }
+                let granted = granted.filter(|_| unwanted);
+                Rest { take_back: granted.map(|fence| (claim, fence)), close }
             }
             Self::Renew { ballot, .. } => rest(ballot, verdict(reply, false).map_err(at)),
             Self::Release { ballot: Some(ballot), .. } => rest(ballot, verdict(reply, resent).map_err(at)),
-            Self::Release { ballot: None, .. } => Rest::default(),
+            Self::Release { ballot: None, .. } | Self::TakeBack { .. } => Rest::default(),
             Self::Raise { ballot, .. } => rest(ballot, verdict(reply, false).map_err(at)),
             Self::Look { name, ballot } | Self::Force { name, ballot, .. } => {
                 rest(ballot, script::holders(&name, reply).map_err(at))
@@ -204,11 +224,14 @@ impl Ask {
             Self::Acquire { claim, how, ballot } => {
                 let Cast { unwanted, close } = ballot.cast(Err(again()));
                 let owes = unwanted && doubt && how != How::Restore;
-                (Rest { take_back: None, close }, owes.then(|| Owed::new(claim, None, now)))
+                (Rest { take_back: None, close }, owes.then(|| Owed::new(claim, None, None, now)))
             }
             Self::Release { claim, keep, ballot } => {
                 let rest = ballot.map(|ballot| rest(ballot, Err(again()))).unwrap_or_default();
-                (rest, Some(Owed::new(claim, keep, now)))
+                (rest, Some(Owed::new(claim, keep, None, now)))
+            }
+            Self::TakeBack { claim, fence } => {
+                (Rest::default(), Some(Owed::new(claim, None, Some(fence), now)))
             }
             Self::Renew { ballot, .. } | Self::Raise { ballot, .. } => (rest(ballot, Err(again())), None),
             Self::Look { ballot, .. } | Self::Force { ballot, .. } | Self::List { ballot, .. } => {
@@ -222,8 +245,11 @@ impl Ask {
 }
 
 impl From<Owed> for Ask {
-    fn from(Owed { claim, keep, .. }: Owed) -> Self {
-        Self::Release { claim, keep, ballot: None }
+    fn from(Owed { claim, keep, fence, .. }: Owed) -> Self {
+        match fence {
+            Some(fence) => Self::TakeBack { claim, fence },
+            None => Self::Release { claim, keep, ballot: None },
+        }
     }
 }
 
@@ -257,9 +283,9 @@ impl Failure {
 }
 
 impl Owed {
-    fn new(claim: Claim, keep: Option<Duration>, now: Moment) -> Self {
+    fn new(claim: Claim, keep: Option<Duration>, fence: Option<Fence>, now: Moment) -> Self {
         let life = claim.term().ttl().map_or(Duration::ZERO, |ttl| ttl.get());
-        Self { claim, keep, until: now + life.max(keep.unwrap_or_default()) }
+        Self { claim, keep, fence, until: now + life.max(keep.unwrap_or_default()) }
     }
 }
 

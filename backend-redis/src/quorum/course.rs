@@ -129,13 +129,13 @@ impl Quorum {
     /// Takes back what a minority granted, or may have granted. What comes later is taken back as it comes.
     fn take_back(&self, claim: &Claim, votes: &Votes<Said>) {
         for (node, vote) in self.nodes().iter().zip(votes) {
-            let granted = match vote {
-                Some(Ok(said)) => matches!(said, Said::Yes(_)),
-                Some(Err(error)) => !error.is_settled(),
-                None => false,
-            };
-            if granted {
-                node.ask(Ask::Release { claim: claim.clone(), keep: None, ballot: None });
+            let claim = claim.clone();
+            match vote {
+                Some(Ok(Said::Yes(fence))) => node.ask(Ask::TakeBack { claim, fence: *fence }),
+                Some(Err(error)) if !error.is_settled() => {
+                    node.ask(Ask::Release { claim, keep: None, ballot: None });
+                }
+                _ => {}
             }
         }
     }

@@ -70,8 +70,9 @@ pub use config::QuorumBuilder;
 ///
 /// * *Available* while a majority of the servers answers: one of three, two of five may fail. Otherwise
 ///   everything is `Unavailable` within the time limits, never contended.
-/// * *Exclusive* as long as no server forgets a lock that it granted, and no server's clock runs ahead by a
-///   lease within a lease.
+/// * *Exclusive* as long as no server forgets a lock that it granted, no server's clock runs ahead by a
+///   lease within a lease, and no request comes later than the time limit of its server and is carried out
+///   all the same: that may be the release of an attempt that was given up, and end a later one's grant.
 /// * *Fence-only* otherwise. A server that crashes and starts without its data votes again for anybody: with
 ///   three servers, A held by 1 and 2 and a restart of 2 is enough for B to be granted the lock by 2 and 3. Let
 ///   servers keep their data (`appendonly yes`, `appendfsync always`), or start a server that lost it only

@@ -216,8 +216,8 @@ impl Worker {
 
     fn finish(&mut self, rest: Rest, asks: &mut VecDeque<Ask>) {
         self.closing.extend(rest.close);
-        if let Some(claim) = rest.take_back {
-            asks.push_front(Ask::Release { claim, keep: None, ballot: None });
+        if let Some((claim, fence)) = rest.take_back {
+            asks.push_front(Ask::TakeBack { claim, fence });
         }
     }
 

@@ -276,7 +276,9 @@ impl FromIterator<Event> for History {
 
 /// Beliefs of one name that have a moment in common with one that began earlier.
 fn overlaps(beliefs: &[Belief<'_>]) -> Vec<Finding> {
+    // Who was stopped before the answer came, and found the lease over when it did, never believed.
     let mut beliefs = beliefs.to_vec();
+    beliefs.retain(|belief| belief.until > belief.event.answered);
     beliefs.sort_by_key(|belief| belief.event.answered);
     let mut found = Vec::new();
     let mut longest: Option<Belief<'_>> = None;
