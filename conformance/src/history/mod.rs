@@ -17,7 +17,7 @@
 //! use tenure_conformance::history::{Breach, Event, History};
 //! use tenure_core::{Fence, Moment, Owner};
 //!
-//! let at = |ms| Moment::from_nanos(ms * 1_000_000);
+//! let at = |ms: u64| Moment::from_nanos(ms * 1_000_000);
 //! let belief = |who, fence, from, until| {
 //!     let event = Event::granted(who, "a", Owner::random(), Fence::new(fence), at(from), at(from));
 //!     event.believed_until(at(until))
