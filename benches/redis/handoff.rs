@@ -142,8 +142,8 @@ pub(crate) fn play() -> bool {
         held.release().unwrap();
         lines += &format!("held {got} {released}\n");
         if way == "polls" {
-            // Whoever polls comes back at once and would take it again.
-            thread::sleep(Duration::from_millis(1));
+            // Whoever came back at once would take it from those who poll.
+            thread::sleep(Duration::from_millis(100));
         }
     }
     std::io::stdout().write_all(lines.as_bytes()).unwrap();
