@@ -223,7 +223,7 @@ impl Builder {
         let (client, plain) = (speaking(ProtocolVersion::RESP3)?, speaking(ProtocolVersion::RESP2)?);
         let plain =
             Timed { client: plain, connect_timeout: this.connect_timeout, io_timeout: this.io_timeout };
-        let limits = crate::aio::Limits { connect: this.connect_timeout, io: this.io_timeout };
+        let limits = crate::link::Limits { connect: this.connect_timeout, io: this.io_timeout };
         let servers = crate::net::Servers::One(client.into(), Some(plain));
         let site = this.site(&label);
         let opened = crate::AsyncRedis::open(servers, site, limits, |tracks| this.dialect(tracks));

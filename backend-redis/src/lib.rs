@@ -115,6 +115,8 @@ mod inspect;
 mod keys;
 #[cfg(feature = "r2d2_redis")]
 mod lent;
+#[cfg(feature = "async")]
+mod link;
 mod listener;
 mod listeners;
 #[cfg(feature = "async")]

@@ -6,11 +6,11 @@ use tenure_core::Result;
 use tokio::runtime::Handle;
 
 use crate::acks::Acks;
-use crate::aio::{Limits, Link};
 use crate::cluster::Address;
 use crate::cluster::aio::Cluster;
 use crate::dial::Dial;
 use crate::ears::Ears;
+use crate::link::{Limits, Link};
 use crate::resp::Reply;
 use crate::script::{self, By, Call};
 use crate::sentinel::aio::Source;

@@ -123,7 +123,7 @@ impl Several {
         let settings = self.info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
         self.info = self.info.set_redis_settings(settings);
         let dial = self.dial(&builder)?;
-        let limits = crate::aio::Limits { connect: dial.connect_timeout(), io: dial.io_timeout() };
+        let limits = crate::link::Limits { connect: dial.connect_timeout(), io: dial.io_timeout() };
         let servers = match self.kind {
             Kind::Cluster => Servers::Cluster(self.addresses, dial),
             Kind::Sentinel(name) => {

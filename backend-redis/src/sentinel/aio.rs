@@ -6,9 +6,9 @@ use redis::{AsyncConnectionConfig, Client, Cmd, RedisResult};
 use tenure_core::{Result, Site};
 
 use super::{Sentinels, Word, is_demoted, known, plain, unusable, wants_credentials};
-use crate::aio::Limits;
 use crate::cluster::Address;
 use crate::dial::Dial;
+use crate::link::Limits;
 use crate::resp::Reply;
 use crate::wire::reply;
 
