@@ -20,7 +20,7 @@ use crate::places::Places;
 use crate::pool::{Answers, Tracker, Transport, doubtful};
 use crate::quick::{self, Quick};
 use crate::resp::{Packed, Reply};
-use crate::script::{self, By, Call, Dialect, How};
+use crate::script::{self, Attempted, By, Call, Dialect, How};
 use crate::waited::Waited;
 
 /// Locks in a Redis or Valkey server.
@@ -128,10 +128,11 @@ impl Redis {
         Ok((reply, resent || again))
     }
 
-    /// Asks once for a lock, and to be told of its changes if this process waits for it.
-    pub(crate) fn ask_once(&self, claim: &Claim) -> Result<Reply> {
+    /// Asks for a lock as part of a larger store, and to be told of its changes if this process waits.
+    pub(crate) fn attempt(&self, claim: &Claim, attempt: Attempted) -> Result<Reply> {
         let keys = self.keys(claim)?;
-        self.ask_for(claim, &keys)
+        let (how, track) = self.manner(&keys);
+        Ok(self.call(&self.0.dialect.attempt(claim, &keys, how, attempt)?, track)?.0)
     }
 
     fn keys<'c>(&self, claim: &'c Claim) -> Result<Resolved<'c, Keys>> {
@@ -147,12 +148,17 @@ impl Redis {
             asking.answered(reply.as_ref().ok());
             return reply;
         }
+        let (how, track) = self.manner(keys);
+        Ok(self.call_heard(&self.0.dialect.acquire(claim, keys, how)?, track)?.0)
+    }
+
+    /// How to ask for a lock, and who is to be told of its changes, if this process waits for it.
+    fn manner(&self, keys: &Keys) -> (How, Option<Tracker>) {
         let local = self.listener();
         let listener = local.as_ref().map(|local| &local.listener);
         let awaited = listener.is_some_and(|listener| listener.is_awaited(keys));
         let track = listener.and_then(|listener| listener.tracker(keys));
-        let how = if awaited { How::Wait } else { How::Try };
-        Ok(self.call_heard(&self.0.dialect.acquire(claim, keys, how)?, track)?.0)
+        (if awaited { How::Wait } else { How::Try }, track)
     }
 
     fn listener(&self) -> Option<Arc<Local>> {

@@ -40,6 +40,8 @@ pub(crate) enum Sibling {
     Sharers,
     /// A writer that waits for readers to leave.
     Writer,
+    /// The latest attempt of whoever holds the lock, where there are several servers.
+    Attempt,
     /// Who waits, in order.
     Queue,
     /// What is known of those who wait.
@@ -53,6 +55,7 @@ impl Sibling {
             Self::Broken => b'b',
             Self::Sharers => b's',
             Self::Writer => b'w',
+            Self::Attempt => b'a',
             Self::Queue => b'q',
             Self::Places => b'p',
         }
@@ -163,8 +166,15 @@ fn radix36(mut number: u32) -> String {
 mod tests {
     use super::*;
 
-    const SIBLINGS: [Sibling; 6] =
-        [Sibling::Fence, Sibling::Broken, Sibling::Sharers, Sibling::Writer, Sibling::Queue, Sibling::Places];
+    const SIBLINGS: [Sibling; 7] = [
+        Sibling::Fence,
+        Sibling::Broken,
+        Sibling::Sharers,
+        Sibling::Writer,
+        Sibling::Attempt,
+        Sibling::Queue,
+        Sibling::Places,
+    ];
 
     #[test]
     fn slots_are_those_of_the_specification() {

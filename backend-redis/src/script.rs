@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use sha1::{Digest, Sha1};
 use tenure_core::{
-    Attempt, Breaking, Cause, Claim, Denied, Error, Fence, Granted, Holder, Lease, Mode, Name, Owner, Result,
+    Attempt, Breaking, Cause, Claim, Denied, Error, Fence, Granted, Holder, Lease, Mode, Moment, Name, Owner,
+    Result,
 };
 
 use crate::acks::Acks;
@@ -42,6 +43,9 @@ scripts! {
     GUARDED_SHARE "lua/guard_begin.lua" "lua/share.lua" "lua/guard_end.lua";
     RAISE "lua/raise.lua";
     TAKE_BACK "lua/take_back.lua";
+    ATTEMPT "lua/attempt_begin.lua" "lua/acquire.lua" "lua/attempt_end.lua";
+    GUARDED_ATTEMPT "lua/guard_begin.lua" "lua/attempt_begin.lua" "lua/acquire.lua" "lua/attempt_end.lua"
+        "lua/guard_end.lua";
 }
 
 impl Script {
@@ -128,6 +132,18 @@ pub(crate) enum How {
     Wait,
     /// As its owner.
     Restore,
+}
+
+/// One of the attempts of a claim: by when it was made, in microseconds of the clock of its process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Attempted(u64);
+
+impl Attempted {
+    /// The attempt that was made at a moment. Those of a claim are a round trip apart at least.
+    pub(crate) fn at(moment: Moment) -> Self {
+        // What a script can count exactly.
+        Self(moment.as_nanos() / 1000)
+    }
 }
 
 impl How {
@@ -274,11 +290,23 @@ impl Dialect {
         Call::new(&RAISE, keys, vec![owner, fence.get().to_string().into_bytes(), millis(self.fence_life)])
     }
 
-    /// Takes back a grant of this fence, and no later one of the same owner.
-    pub(crate) fn take_back(&self, claim: &Claim, keys: &Keys, fence: Fence) -> Call {
-        let keys = vec![keys.own().to_vec(), keys.sibling(Sibling::Fence)];
-        let fence = fence.get().to_string().into_bytes();
-        Call::new(&TAKE_BACK, keys, vec![self.tokens.of(claim.owner()), fence, self.channel.clone()])
+    /// As [`acquire`](Self::acquire), of a lock that is held alone: an attempt that can be taken back.
+    pub(crate) fn attempt(&self, claim: &Claim, keys: &Keys, how: How, attempt: Attempted) -> Result<Call> {
+        let mut call = self.take(claim, keys, how)?;
+        call.what = What::Script(&ATTEMPT);
+        call.keys.push(keys.sibling(Sibling::Attempt));
+        call.arguments.push(attempt.0.to_string().into_bytes());
+        Ok(match &self.guard {
+            Some(guard) => call.behind(guard, &GUARDED_ATTEMPT),
+            None => call,
+        })
+    }
+
+    /// Undoes attempts of a claim up to one of them.
+    pub(crate) fn take_back(&self, claim: &Claim, keys: &Keys, attempt: Attempted) -> Call {
+        let keys = vec![keys.own().to_vec(), keys.sibling(Sibling::Attempt)];
+        let attempt = attempt.0.to_string().into_bytes();
+        Call::new(&TAKE_BACK, keys, vec![self.tokens.of(claim.owner()), attempt, self.channel.clone()])
     }
 
     pub(crate) fn look(&self, keys: &Keys) -> Call {

@@ -15,13 +15,14 @@ use crate::Redis;
 use crate::inspect::key_of;
 use crate::keys::Keys;
 use crate::resp::{Packed, Reply};
-use crate::script::{self, Call, Dialect, How};
+use crate::script::{self, Attempted, Call, Dialect, How};
 
 /// One request to one server.
 pub(super) enum Ask {
     Acquire {
         claim: Claim,
         how: How,
+        attempt: Attempted,
         ballot: Ballot<Said>,
     },
     Renew {
@@ -35,11 +36,11 @@ pub(super) enum Ask {
         keep: Option<Duration>,
         ballot: Option<Ballot<Said>>,
     },
-    /// Ends a grant that is not wanted. A release would end a later one of the same owner as well if it
-    /// came late, or twice.
+    /// Ends a grant that is not wanted. A release would end a later one of the same claim as well if it came
+    /// late, or twice.
     TakeBack {
         claim: Claim,
-        fence: Fence,
+        attempt: Attempted,
     },
     /// Raises the last fence; without an owner, whoever holds the lock.
     Raise {
@@ -78,8 +79,8 @@ pub(super) enum Ask {
 pub(super) struct Owed {
     pub(super) claim: Claim,
     pub(super) keep: Option<Duration>,
-    /// Of the grant that it ends, if that is known.
-    pub(super) fence: Option<Fence>,
+    /// The attempt that it undoes; it ends the claim if there is none.
+    pub(super) attempt: Option<Attempted>,
     /// By then the lease has ended by itself.
     pub(super) until: Moment,
 }
@@ -96,7 +97,7 @@ pub(super) struct Failure {
 #[derive(Default)]
 pub(super) struct Rest {
     /// What was granted although nobody wants it any more.
-    pub(super) take_back: Option<(Claim, Fence)>,
+    pub(super) take_back: Option<(Claim, Attempted)>,
     /// When a collection is to be closed, and which.
     pub(super) close: Option<(Moment, Arc<dyn Close>)>,
 }
@@ -129,10 +130,15 @@ impl Ask {
         Ok(Some(match self {
             // To be told of changes, a connection has to say so first.
             Self::Acquire { claim, .. } if site.waiting(claim.key()) > 0 => return Ok(None),
-            Self::Acquire { claim, how, .. } => dialect.acquire(claim, &keys(claim), *how)?,
+            Self::Acquire { claim, how: How::Restore, .. } => {
+                dialect.acquire(claim, &keys(claim), How::Restore)?
+            }
+            Self::Acquire { claim, how, attempt, .. } => {
+                dialect.attempt(claim, &Keys::checked(claim.key())?, *how, *attempt)?
+            }
             Self::Renew { claim, ttl, .. } => dialect.renew(claim, &keys(claim), *ttl),
             Self::Release { claim, keep, .. } => dialect.release(claim, &keys(claim), *keep),
-            Self::TakeBack { claim, fence } => dialect.take_back(claim, &keys(claim), *fence),
+            Self::TakeBack { claim, attempt } => dialect.take_back(claim, &keys(claim), *attempt),
             Self::Raise { key, owner, fence, .. } => dialect.raise(*owner, &Keys::new(key), *fence),
             Self::Look { name, .. } => dialect.look(&named(name)),
             Self::Force { name, breaking, reason, .. } => dialect.force(&named(name), *breaking, reason),
@@ -146,18 +152,14 @@ impl Ask {
     pub(super) fn answered(self, server: &str, reply: &Reply, resent: bool) -> Rest {
         let at = |error: Error| error.at(server);
         match self {
-            Self::Acquire { claim, how, ballot } => {
+            Self::Acquire { claim, how, attempt, ballot } => {
                 let said = script::attempt(&claim, reply).map(|attempt| match attempt {
                     Attempt::Granted(granted) => Said::Yes(granted.fence()),
                     Attempt::Denied(denied) => Said::No(denied),
                 });
-                let granted = match &said {
-                    Ok(Said::Yes(fence)) if how != How::Restore => Some(*fence),
-                    _ => None,
-                };
+                let granted = said.as_ref().is_ok_and(Vote::is_yes) && how != How::Restore;
                 let Cast { unwanted, close } = ballot.cast(said.map_err(at));
-                let granted = granted.filter(|_| unwanted);
-                Rest { take_back: granted.map(|fence| (claim, fence)), close }
+                Rest { take_back: (granted && unwanted).then_some((claim, attempt)), close }
             }
             Self::Renew { ballot, .. } => rest(ballot, verdict(reply, false).map_err(at)),
             Self::Release { ballot: Some(ballot), .. } => rest(ballot, verdict(reply, resent).map_err(at)),
@@ -180,13 +182,13 @@ impl Ask {
     /// If the server did not answer, with the request that is to be failed.
     pub(super) fn alone(self, server: &str, store: &Redis) -> std::result::Result<Rest, Box<(Error, Self)>> {
         Ok(match self {
-            Self::Acquire { ref claim, how, .. } => {
+            Self::Acquire { ref claim, how, attempt, .. } => {
                 let reply = match how {
                     How::Restore => {
                         let call = store.dialect().acquire(claim, &Keys::new(claim.key()), how);
                         call.and_then(|call| Ok(store.call(&call, None)?.0))
                     }
-                    How::Try | How::Wait => store.ask_once(claim),
+                    How::Try | How::Wait => store.attempt(claim, attempt),
                 };
                 match reply {
                     Ok(reply) => self.answered(server, &reply, false),
@@ -221,17 +223,17 @@ impl Ask {
         let again = || failure.error();
         let doubt = !failure.settled;
         match self {
-            Self::Acquire { claim, how, ballot } => {
+            Self::Acquire { claim, how, attempt, ballot } => {
                 let Cast { unwanted, close } = ballot.cast(Err(again()));
                 let owes = unwanted && doubt && how != How::Restore;
-                (Rest { take_back: None, close }, owes.then(|| Owed::new(claim, None, None, now)))
+                (Rest { take_back: None, close }, owes.then(|| Owed::new(claim, None, Some(attempt), now)))
             }
             Self::Release { claim, keep, ballot } => {
                 let rest = ballot.map(|ballot| rest(ballot, Err(again()))).unwrap_or_default();
                 (rest, Some(Owed::new(claim, keep, None, now)))
             }
-            Self::TakeBack { claim, fence } => {
-                (Rest::default(), Some(Owed::new(claim, None, Some(fence), now)))
+            Self::TakeBack { claim, attempt } => {
+                (Rest::default(), Some(Owed::new(claim, None, Some(attempt), now)))
             }
             Self::Renew { ballot, .. } | Self::Raise { ballot, .. } => (rest(ballot, Err(again())), None),
             Self::Look { ballot, .. } | Self::Force { ballot, .. } | Self::List { ballot, .. } => {
@@ -245,9 +247,9 @@ impl Ask {
 }
 
 impl From<Owed> for Ask {
-    fn from(Owed { claim, keep, fence, .. }: Owed) -> Self {
-        match fence {
-            Some(fence) => Self::TakeBack { claim, fence },
+    fn from(Owed { claim, keep, attempt, .. }: Owed) -> Self {
+        match attempt {
+            Some(attempt) => Self::TakeBack { claim, attempt },
             None => Self::Release { claim, keep, ballot: None },
         }
     }
@@ -283,9 +285,9 @@ impl Failure {
 }
 
 impl Owed {
-    fn new(claim: Claim, keep: Option<Duration>, fence: Option<Fence>, now: Moment) -> Self {
+    fn new(claim: Claim, keep: Option<Duration>, attempt: Option<Attempted>, now: Moment) -> Self {
         let life = claim.term().ttl().map_or(Duration::ZERO, |ttl| ttl.get());
-        Self { claim, keep, fence, until: now + life.max(keep.unwrap_or_default()) }
+        Self { claim, keep, attempt, until: now + life.max(keep.unwrap_or_default()) }
     }
 }
 

@@ -11,7 +11,7 @@ use super::gather::{self, Ballot, Gather, Patience, Votes, gather};
 use super::node::Node;
 use super::tally::{self, Acquired, Said, Split};
 use super::{Quorum, QuorumGrant, chance};
-use crate::script::How;
+use crate::script::{Attempted, How};
 
 /// For how long who has the first of the servers goes on asking the others, from which those who gave way
 /// take back what they have.
@@ -32,7 +32,7 @@ impl Quorum {
         let mut pause = PAUSE.0;
         loop {
             let sent = Moment::now();
-            let votes = self.request(claim, How::Try).await;
+            let votes = self.request(claim, How::Try, sent).await;
             match tally::acquired(&votes, self.majority(), chance(), self.0.site.settings().sleep()) {
                 Acquired::Held { fence, agreed } => {
                     return self.confirm(claim, &votes, fence, agreed, sent).await;
@@ -42,11 +42,11 @@ impl Quorum {
                     pause = (pause * 2).min(PAUSE.1);
                 }
                 Acquired::Denied(denied, _) => {
-                    self.take_back(claim, &votes);
+                    self.take_back(claim, &votes, sent);
                     return Ok(Attempt::Denied(denied));
                 }
                 Acquired::Failed(error) => {
-                    self.take_back(claim, &votes);
+                    self.take_back(claim, &votes, sent);
                     return Err(error);
                 }
             }
@@ -55,7 +55,7 @@ impl Quorum {
 
     pub(super) async fn take_up(&self, claim: &Claim) -> Result<Granted<QuorumGrant>> {
         let sent = Moment::now();
-        let votes = self.request(claim, How::Restore).await;
+        let votes = self.request(claim, How::Restore, sent).await;
         match tally::acquired(&votes, self.majority(), chance(), self.0.site.settings().sleep()) {
             Acquired::Held { fence, agreed: true } => Ok(granted(claim, fence, sent)),
             Acquired::Held { agreed: false, .. } => {
@@ -79,8 +79,9 @@ impl Quorum {
         }
     }
 
-    fn request(&self, claim: &Claim, how: How) -> Gather<Said> {
-        self.ask_all(Patience::Grace, |ballot| Ask::Acquire { claim: claim.clone(), how, ballot })
+    fn request(&self, claim: &Claim, how: How, sent: Moment) -> Gather<Said> {
+        let attempt = Attempted::at(sent);
+        self.ask_all(Patience::Grace, |ballot| Ask::Acquire { claim: claim.clone(), how, attempt, ballot })
     }
 
     /// A majority has granted it: it is held once a majority knows its fence, if there is time left then.
@@ -101,12 +102,12 @@ impl Quorum {
             ),
             // It ended, or was broken, in between.
             Err(error) if error.is_lost() => {
-                self.release_all(claim);
+                self.take_back_all(claim, sent);
                 return Ok(Attempt::Denied(Denied::new()));
             }
             Err(error) => error,
         };
-        self.release_all(claim);
+        self.take_back_all(claim, sent);
         Err(error)
     }
 
@@ -126,23 +127,24 @@ impl Quorum {
         tally::owned(&answers.await, self.majority(), |_| false)
     }
 
-    /// Takes back what a minority granted, or may have granted. What comes later is taken back as it comes.
-    fn take_back(&self, claim: &Claim, votes: &Votes<Said>) {
+    /// Takes back what was granted, or may have been. What comes later is taken back as it comes.
+    fn take_back(&self, claim: &Claim, votes: &Votes<Said>, sent: Moment) {
         for (node, vote) in self.nodes().iter().zip(votes) {
-            let claim = claim.clone();
-            match vote {
-                Some(Ok(Said::Yes(fence))) => node.ask(Ask::TakeBack { claim, fence: *fence }),
-                Some(Err(error)) if !error.is_settled() => {
-                    node.ask(Ask::Release { claim, keep: None, ballot: None });
-                }
-                _ => {}
+            let granted = match vote {
+                Some(Ok(said)) => matches!(said, Said::Yes(_)),
+                Some(Err(error)) => !error.is_settled(),
+                None => false,
+            };
+            if granted {
+                node.ask(Ask::TakeBack { claim: claim.clone(), attempt: Attempted::at(sent) });
             }
         }
     }
 
-    fn release_all(&self, claim: &Claim) {
+    /// The same where a majority had granted it, and what comes later would be kept.
+    fn take_back_all(&self, claim: &Claim, sent: Moment) {
         for node in self.nodes() {
-            node.ask(Ask::Release { claim: claim.clone(), keep: None, ballot: None });
+            node.ask(Ask::TakeBack { claim: claim.clone(), attempt: Attempted::at(sent) });
         }
     }
 
@@ -173,8 +175,8 @@ impl Quorum {
         if claim.term().ttl().is_some_and(|ttl| ttl.get() <= due.ttl()) {
             for (node, vote) in self.nodes().iter().zip(votes) {
                 if matches!(vote, Some(Ok(Said::Gone(Cause::Superseded)))) {
-                    let ballot = Ballot::of_nobody();
-                    node.ask(Ask::Acquire { claim: claim.clone(), how: How::Try, ballot });
+                    let (attempt, ballot) = (Attempted::at(Moment::now()), Ballot::of_nobody());
+                    node.ask(Ask::Acquire { claim: claim.clone(), how: How::Try, attempt, ballot });
                 }
             }
         }

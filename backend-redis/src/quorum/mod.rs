@@ -56,7 +56,8 @@ pub use config::QuorumBuilder;
 /// fence is larger, however far apart the servers' clocks are and whichever minority fails. (Taking the
 /// largest fence without writing it back is not enough.) The lease counts from when the requests went out.
 /// What a minority granted is released again, on servers too whose answer did not come; those that are down
-/// are told when they are back, unless the lease ended before.
+/// are told when they are back, unless the lease ended before. Each attempt has a number, and what undoes one
+/// leaves later ones alone, however late or often it comes.
 ///
 /// If several ask at once and none gets a majority, the one that has the first of the servers keeps what it
 /// has and asks again; the others give way and come again a random while later. A renewal that a majority
@@ -70,9 +71,8 @@ pub use config::QuorumBuilder;
 ///
 /// * *Available* while a majority of the servers answers: one of three, two of five may fail. Otherwise
 ///   everything is `Unavailable` within the time limits, never contended.
-/// * *Exclusive* as long as no server forgets a lock that it granted, no server's clock runs ahead by a
-///   lease within a lease, and no request comes later than the time limit of its server and is carried out
-///   all the same: that may be the release of an attempt that was given up, and end a later one's grant.
+/// * *Exclusive* as long as no server forgets a lock that it granted, and no server's clock runs ahead by a
+///   lease within a lease.
 /// * *Fence-only* otherwise. A server that crashes and starts without its data votes again for anybody: with
 ///   three servers, A held by 1 and 2 and a restart of 2 is enough for B to be granted the lock by 2 and 3. Let
 ///   servers keep their data (`appendonly yes`, `appendfsync always`), or start a server that lost it only

@@ -216,8 +216,8 @@ impl Worker {
 
     fn finish(&mut self, rest: Rest, asks: &mut VecDeque<Ask>) {
         self.closing.extend(rest.close);
-        if let Some((claim, fence)) = rest.take_back {
-            asks.push_front(Ask::TakeBack { claim, fence });
+        if let Some((claim, attempt)) = rest.take_back {
+            asks.push_front(Ask::TakeBack { claim, attempt });
         }
     }
 

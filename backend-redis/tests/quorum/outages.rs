@@ -189,8 +189,10 @@ pub(crate) fn a_lock_that_a_majority_has_forgotten_is_lost() -> Outcome {
     let store = open(&servers)?;
     let held = Lock::new(&store, "a").acquire()?;
     servers[0].command("FLUSHALL")?;
-    held.renew()?;
-    eventually("the lock to be taken again", || is_taken(&servers[0], "a").is_ok_and(|taken| taken));
+    // A renewal does not wait for a server that is late, and then the next one does it.
+    eventually("the lock to be taken again", || {
+        held.renew().is_ok() && is_taken(&servers[0], "a").is_ok_and(|taken| taken)
+    });
     servers[0].command("FLUSHALL")?;
     servers[1].command("FLUSHALL")?;
     assert!(held.renew().is_err_and(|error| error.cause() == Some(Cause::Superseded)));
