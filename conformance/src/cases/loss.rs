@@ -141,6 +141,6 @@ fn a_holder_that_renews_in_time_loses_nothing(ctx: &Ctx) -> Outcome {
         let told = Failure::new(format!("expected no word of a loss, saw it {times} times"));
         return Err(told.late_if(is_too_late(&held)));
     }
-    held.release()?;
-    Ok(())
+    let late = is_too_late(&held);
+    held.release().map_err(|lost| Failure::from(lost).late_if(late))
 }
