@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use polled::AsyncFake;
 use support::{Fake, settings, wait_until};
 use tenure_core::aio::{AnyBackend, Lock, block_on};
+use tenure_core::testing::{Clock, Event, Scripted};
 use tenure_core::{Backend, Cause, Held, Status};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -223,14 +224,22 @@ fn tasks_and_threads_stand_in_one_line() {
 
 #[test]
 fn a_kept_lock_is_renewed_by_tasks_and_ends_with_its_release() {
-    let store = AsyncFake::new(Fake::new(true, settings(Duration::from_millis(1200))), 1);
+    let store = Scripted::on(&Clock::new());
     let held = block_on(Lock::new(&store, "a").acquire()).unwrap();
-    wait_until("it is renewed", || store.fake().calls().batches.load(SeqCst) >= 4);
+    store.clock().advance(LONG * 10);
     assert_eq!(held.status(), Status::Held);
+    let renewals = store.events("a").iter().filter(|event| **event == Event::Renewed).count();
+    assert!(renewals >= 10, "{renewals} renewals in the time of ten leases");
+    // The next one is under way when it is released.
+    store.on_renewal("a", ..).take(LONG / 2);
+    while store.events("a").iter().filter(|event| **event == Event::Renewed).count() == renewals {
+        store.clock().advance(LONG / 100);
+    }
     block_on(held.release()).unwrap();
-    let renewed = store.fake().calls().renew.load(SeqCst);
-    thread::sleep(Duration::from_millis(600));
-    assert!(store.fake().calls().renew.load(SeqCst) <= renewed + 1);
+    let events = store.events("a");
+    assert_eq!(events.last(), Some(&Event::Released));
+    store.clock().advance(LONG * 10);
+    assert_eq!(store.events("a"), events, "it is renewed after its release");
 }
 
 #[test]
