@@ -148,7 +148,10 @@ fn a_renewal_at_the_moment_of_expiry_never_gives_two_owners(ctx: &Ctx) -> Outcom
                     sleep_until(latest - Duration::from_micros(25 * index * index));
                     let renewed = held.renew_for(ctx.long()).is_ok();
                     let believed = renewed.then(Moment::now);
-                    drop(held.release());
+                    let released = held.release();
+                    if renewed {
+                        released?;
+                    }
                     let (next, granted) = join(waiter)?;
                     if let Some(believed) = believed {
                         check!(
