@@ -20,9 +20,6 @@ pub(crate) type Open = dyn Fn(&Spec) -> tenure_core::Result<Store> + Send + Sync
 /// How a suite makes its store unreachable, and by what is returned reachable again.
 pub(crate) type MakeOutage = dyn Fn(&Spec) -> Box<dyn FnOnce()> + Send + Sync;
 
-/// By how much a lease may end late: stores count in whole milliseconds.
-pub(crate) const GRAIN: Duration = Duration::from_millis(2);
-
 /// How long anything may take that should happen soon, on a machine that is busy with other cases.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
@@ -38,6 +35,7 @@ pub(crate) struct Ctx {
     /// Whether the place is a directory, of which a case can have one of its own.
     pub(crate) places: bool,
     pub(crate) shortest_ttl: Duration,
+    pub(crate) grain: Duration,
 }
 
 impl Ctx {
@@ -55,6 +53,11 @@ impl Ctx {
     /// The shortest lifetime that a case can let pass on this store without trouble.
     pub(crate) fn ttl(&self) -> Duration {
         self.shortest_ttl
+    }
+
+    /// By how much a lease may end late on this store.
+    pub(crate) fn grain(&self) -> Duration {
+        self.grain
     }
 
     /// Long enough for a case to be over before.

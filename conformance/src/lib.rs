@@ -44,8 +44,9 @@
 //! case, lest such lists rot.
 //!
 //! Cases let leases of [`Suite::shortest_ttl`] pass. On a machine that is too slow for them a case is
-//! repeated with longer ones before it counts as failed. Lifetimes may never be shorter than asked; that
-//! something happens in time is measured loosely. How fast a store is belongs into benchmarks.
+//! repeated with longer ones before it counts as failed. Lifetimes may never be shorter than asked, and
+//! longer by no more than [`Suite::grain`]; that something happens in time is measured loosely. How fast
+//! a store is belongs into benchmarks.
 //!
 //! # What is covered
 //!

@@ -35,6 +35,7 @@ pub struct Suite {
     server: Option<Box<Start>>,
     exempt: BTreeMap<String, String>,
     shortest_ttl: Duration,
+    grain: Duration,
     patience: Duration,
     in_process: bool,
     ready: OnceLock<Ready>,
@@ -74,6 +75,7 @@ impl Suite {
             server: None,
             exempt: BTreeMap::new(),
             shortest_ttl: Duration::from_millis(250),
+            grain: Duration::ZERO,
             patience: Duration::from_secs(90),
             in_process: false,
             ready: OnceLock::new(),
@@ -127,6 +129,12 @@ impl Suite {
     /// seconds says two of them.
     pub fn shortest_ttl(self, ttl: Duration) -> Self {
         Self { shortest_ttl: ttl, ..self }
+    }
+
+    /// Sets by how much a lease may end late, not at all by default. A store that rounds to whole
+    /// milliseconds says two of them: one for each rounding. No lease may end early on any store.
+    pub fn grain(self, grain: Duration) -> Self {
+        Self { grain, ..self }
     }
 
     /// Sets how long a case may take before it counts as one that hangs, 90 s by default.
@@ -228,6 +236,7 @@ impl Suite {
             dir: dir.path().into(),
             places: server.is_none(),
             shortest_ttl,
+            grain: self.grain,
         };
         // A machine too slow for a lease has shown nothing about the store; a longer lease may.
         let mut lateness = None;

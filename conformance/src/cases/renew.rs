@@ -7,7 +7,7 @@ use tenure_core::{Kind, Moment, Status};
 
 use crate::bare::Bare;
 use crate::case::cases;
-use crate::ctx::{Ctx, GRAIN, SOON, free_within, join, join_all, refused, sleep_until, taken_until};
+use crate::ctx::{Ctx, SOON, free_within, join, join_all, refused, sleep_until, taken_until};
 use crate::driver::TestHeld;
 use crate::failure::{Failure, Outcome, check};
 
@@ -97,7 +97,7 @@ fn a_renewal_keeps_the_fence(ctx: &Ctx) -> Outcome {
 fn a_renewal_after_expiry_says_lost(ctx: &Ctx) -> Outcome {
     let held = ctx.lock().ttl(ctx.ttl()).try_acquire()?;
     let late = Bare::acquire(&ctx.subject, &ctx.name(), ctx.ttl())?;
-    sleep_until(Moment::now() + ctx.ttl() + GRAIN);
+    sleep_until(Moment::now() + ctx.ttl() + ctx.grain());
     refused(held.renew(), Kind::Lost, "a renewal after the lease")?;
     refused(held.renew_for(ctx.long()), Kind::Lost, "another one")?;
     refused(held.release(), Kind::Lost, "the release")?;
@@ -109,7 +109,7 @@ fn a_renewal_after_expiry_says_lost(ctx: &Ctx) -> Outcome {
 fn a_renewal_after_expiry_brings_nothing_back(ctx: &Ctx) -> Outcome {
     let lock = ctx.lock();
     let late = Bare::acquire(&ctx.subject, lock.name().as_str(), ctx.ttl())?;
-    sleep_until(Moment::now() + ctx.ttl() + GRAIN);
+    sleep_until(Moment::now() + ctx.ttl() + ctx.grain());
     drop(late.renew(ctx.ttl()));
     drop(late.renew(ctx.long()));
     free_within(&lock, SOON, "a name whose owner came too late to renew")?.release()?;
