@@ -97,8 +97,8 @@ impl Ctx {
         Ok(Outage { subject, spec, begin, end: None })
     }
 
-    /// A lock whose holder was dropped: free at once where releasing blocks, within a second where it
-    /// is left to a task.
+    /// A lock whose holder was dropped: free at the first question where releasing blocks, within a
+    /// second where it is left to a task.
     #[track_caller]
     pub(crate) fn after_drop(&self, lock: &TestLock) -> Outcome<TestHeld> {
         free_within(lock, self.subject.store().lets_go_within(), "a name whose holder was dropped")
@@ -176,7 +176,7 @@ pub(crate) fn free_within(lock: &TestLock, limit: Duration, why: &str) -> Outcom
             Err(error) if error.is_contended() => {}
             Err(error) => return Err(Failure::unexpected(&format!("{why}: expected a grant"), &error)),
         }
-        if Moment::now().since(began) > limit {
+        if Moment::now().since(began) >= limit {
             return Err(Failure::new(format!("{why}: still taken after {limit:?}")));
         }
         thread::sleep(Duration::from_millis(2));
@@ -249,4 +249,21 @@ pub(crate) fn growing(fences: &[tenure_core::Fence], why: &str) -> Outcome {
         check!(pair[0] < pair[1], "{why}: expected fences that grow, saw {} before {}", pair[0], pair[1]);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tenure_core::testing::{Event, Scripted};
+
+    use super::*;
+
+    #[test]
+    fn a_store_that_blocks_is_asked_once_for_a_lock_that_was_dropped() {
+        let scripted = Scripted::new();
+        let _taken = scripted.taken("a");
+        let subject = Subject::new(Store::Blocking(scripted.clone().into()));
+        let within = subject.store().lets_go_within();
+        assert!(free_within(&subject.lock("a"), within, "a dropped lock").is_err());
+        assert_eq!(scripted.events("a"), [Event::Denied]);
+    }
 }

@@ -184,7 +184,8 @@ fn a_released_name_is_not_renewed(ctx: &Ctx) -> Outcome {
     let subject = ctx.open_with(ctx.settings().with_lease(lease)?)?;
     let lock = ctx.lock();
     let kept = subject.lock(lock.name().as_str());
-    for round in 0..24 {
+    let (rounds, mut completed) = (40, 0);
+    for round in 0..rounds {
         let held = kept.acquire_for(SOON)?;
         sleep_until(Moment::now() + lease / 4 + lease / 120 * round);
         match held.release() {
@@ -199,6 +200,10 @@ fn a_released_name_is_not_renewed(ctx: &Ctx) -> Outcome {
             return Err(Failure::unexpected("expected a released name to be the next owner's", &error));
         }
         next.release()?;
+        completed += 1;
+    }
+    if completed < rounds / 2 {
+        return Err(Failure::late(format!("only {completed} of {rounds} leases lasted until their release")));
     }
     Ok(())
 }
