@@ -7,8 +7,8 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,33 +34,62 @@ fn descriptions(dir: &Path) -> usize {
     descriptors.filter(|found| fs::read_link(found.path()).is_ok_and(|file| file == record)).count()
 }
 
+/// How long a free lock is left to the process that has waited longest.
+const COURTESY: Duration = Duration::from_millis(20);
+
 #[test]
 fn processes_are_served_in_the_order_in_which_they_came() -> Result<()> {
     let (_dir, path) = store();
     let holder = sleepy(&path);
     let stores: Vec<_> = (0..5).map(|_| sleepy(&path)).collect();
     let path = path.canonicalize().unwrap();
-    let mut in_order = 0;
     for _ in 0..10 {
         let held = Lock::new(&holder, "a").acquire_for(SOON)?;
-        let order = Mutex::new(Vec::new());
-        thread::scope(|scope| {
+        let turns = Mutex::new(Vec::new());
+        let released = thread::scope(|scope| {
             for (number, store) in stores.iter().enumerate() {
-                let order = &order;
+                let (tell, told) = mpsc::channel();
+                let turns = &turns;
                 scope.spawn(move || {
+                    tell.send(this_thread()).unwrap();
                     let held = Lock::new(store, "a").acquire_for(SOON).unwrap();
-                    order.lock().unwrap().push(number);
+                    let granted = Instant::now();
+                    turns.lock().unwrap().push((number, granted, Instant::now()));
                     held.release().unwrap();
                 });
-                wait_until("it waits", || descriptions(&path) == 3 + 2 * number);
+                let waiter = told.recv().unwrap();
+                // Visibly, and with its last question behind it.
+                wait_until("it waits", || descriptions(&path) == 3 + 2 * number && sleeps(&waiter));
             }
-            held.release()
+            let released = Instant::now();
+            held.release().map(|()| released)
         })?;
-        in_order += u32::from(order.into_inner().unwrap() == [0, 1, 2, 3, 4]);
+        in_turn(released, &turns.into_inner().unwrap());
     }
-    // One that gets no cpu for a while is passed over.
-    assert!(in_order >= 7, "only {in_order} of 10 times");
     Ok(())
+}
+
+/// Who gets no cpu for a while is passed over, but not before the lock was left to him for as long as that
+/// takes. `turns` are the numbers of those who got it, with when each had it and when it let go of it.
+fn in_turn(released: Instant, turns: &[(usize, Instant, Instant)]) {
+    let (mut free_since, mut left) = (released, 0);
+    for (place, (number, granted, released)) in turns.iter().enumerate() {
+        left += granted.duration_since(free_since).as_millis() / COURTESY.as_millis();
+        let passed = turns[place..].iter().filter(|(later, ..)| later < number).count();
+        assert!(passed as u128 <= left, "{number} came before its turn: {turns:?}");
+        free_since = *released;
+    }
+}
+
+/// Where to see what this thread does.
+fn this_thread() -> PathBuf {
+    Path::new("/proc").join(fs::read_link("/proc/thread-self").unwrap())
+}
+
+fn sleeps(thread: &Path) -> bool {
+    let stat = fs::read_to_string(thread.join("stat")).unwrap();
+    // The state comes after the name, which is in brackets.
+    stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" S "))
 }
 
 #[test]
