@@ -6,14 +6,12 @@
 
 mod support;
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use support::{Role, role, say, sleepy, store, wait_until};
+use support::{Role, descriptions, record, role, say, sleeps, sleepy, store, this_thread, wait_until};
 use tenure_core::{Backend, Lock, Owner, Result};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -26,14 +24,6 @@ fn the_child_plays_its_role() {
     }
 }
 
-/// How many descriptions this process has of the record: one for a store that uses it, and one more
-/// while that waits.
-fn descriptions(dir: &Path) -> usize {
-    let record = dir.join("lock=a.lock");
-    let descriptors = fs::read_dir("/proc/self/fd").unwrap().flatten();
-    descriptors.filter(|found| fs::read_link(found.path()).is_ok_and(|file| file == record)).count()
-}
-
 /// How long a free lock is left to the process that has waited longest.
 const COURTESY: Duration = Duration::from_millis(20);
 
@@ -42,7 +32,7 @@ fn processes_are_served_in_the_order_in_which_they_came() -> Result<()> {
     let (_dir, path) = store();
     let holder = sleepy(&path);
     let stores: Vec<_> = (0..5).map(|_| sleepy(&path)).collect();
-    let path = path.canonicalize().unwrap();
+    let record = record(&path);
     for _ in 0..10 {
         let held = Lock::new(&holder, "a").acquire_for(SOON)?;
         let turns = Mutex::new(Vec::new());
@@ -59,7 +49,7 @@ fn processes_are_served_in_the_order_in_which_they_came() -> Result<()> {
                 });
                 let waiter = told.recv().unwrap();
                 // Visibly, and with its last question behind it.
-                wait_until("it waits", || descriptions(&path) == 3 + 2 * number && sleeps(&waiter));
+                wait_until("it waits", || descriptions(&record) == 3 + 2 * number && sleeps(&waiter));
             }
             let released = Instant::now();
             held.release().map(|()| released)
@@ -81,17 +71,6 @@ fn in_turn(released: Instant, turns: &[(usize, Instant, Instant)]) {
     }
 }
 
-/// Where to see what this thread does.
-fn this_thread() -> PathBuf {
-    Path::new("/proc").join(fs::read_link("/proc/thread-self").unwrap())
-}
-
-fn sleeps(thread: &Path) -> bool {
-    let stat = fs::read_to_string(thread.join("stat")).unwrap();
-    // The state comes after the name, which is in brackets.
-    stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" S "))
-}
-
 #[test]
 fn a_process_that_is_stopped_in_front_is_waited_for_once() -> Result<()> {
     let (_dir, path) = store();
@@ -105,13 +84,13 @@ fn a_process_that_is_stopped_in_front_is_waited_for_once() -> Result<()> {
     stopped.signal(Signal::SIGSTOP);
     let mut waits = Vec::new();
     for round in 0..20 {
-        let (next, path) = (&locks[round % 2], path.canonicalize().unwrap());
+        let (next, record) = (&locks[round % 2], record(&path));
         held = thread::scope(|scope| {
             let waiter = scope.spawn(move || {
                 let held = next.acquire_for(SOON);
                 (held, Instant::now())
             });
-            wait_until("it waits", || descriptions(&path) == 3);
+            wait_until("it waits", || descriptions(&record) == 3);
             let released = Instant::now();
             held.release()?;
             let (held, got) = waiter.join().unwrap();
@@ -134,13 +113,13 @@ fn a_waiter_that_left_the_lock_to_others_sees_the_end_of_a_lease() -> Result<()>
     let (_dir, path) = store();
     let (first, second, third) = (sleepy(&path), sleepy(&path), sleepy(&path));
     let held = Lock::new(&first, "a").acquire_for(SOON)?;
-    let path = path.canonicalize().unwrap();
+    let record = record(&path);
     thread::scope(|scope| {
         // It comes first, and is never released.
         let hangs = scope.spawn(|| Lock::new(&second, "a").ttl(Duration::from_millis(300)).acquire_for(SOON));
-        wait_until("it waits", || descriptions(&path) == 3);
+        wait_until("it waits", || descriptions(&record) == 3);
         let last = scope.spawn(|| Lock::new(&third, "a").acquire_for(SOON).map(drop));
-        wait_until("both wait", || descriptions(&path) == 5);
+        wait_until("both wait", || descriptions(&record) == 5);
         held.release()?;
         let hanging = hangs.join().unwrap()?;
         let began = Instant::now();
