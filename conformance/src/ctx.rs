@@ -20,6 +20,9 @@ pub(crate) type Open = dyn Fn(&Spec) -> tenure_core::Result<Store> + Send + Sync
 /// How a suite makes its store unreachable, and by what is returned reachable again.
 pub(crate) type MakeOutage = dyn Fn(&Spec) -> Box<dyn FnOnce()> + Send + Sync;
 
+/// How a suite counts who waits for a key in the store's own queue.
+pub(crate) type Waiting = dyn Fn(&str) -> usize + Send + Sync;
+
 /// How long anything may take that should happen soon, on a machine that is busy with other cases.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
@@ -29,6 +32,7 @@ pub(crate) struct Ctx {
     pub(crate) case: &'static str,
     pub(crate) open: Arc<Open>,
     pub(crate) outage: Option<Arc<MakeOutage>>,
+    pub(crate) waiting: Option<Arc<Waiting>>,
     pub(crate) spec: Spec,
     pub(crate) subject: Subject,
     pub(crate) dir: PathBuf,
@@ -95,6 +99,20 @@ impl Ctx {
         // What is made at the first use is there.
         subject.lock(self.name()).try_acquire()?.release()?;
         Ok(Outage { subject, spec, begin, end: None })
+    }
+
+    /// Returns when so many wait for a lock of this handle of the store.
+    #[track_caller]
+    pub(crate) fn until_waiting(&self, lock: &TestLock, count: usize) -> Outcome {
+        let key = [self.subject.prefix(), lock.name().as_str()].concat();
+        let waiting = || match &self.waiting {
+            Some(waiting) => waiting(&key),
+            None => self.subject.store().site().waiting(&key),
+        };
+        // A store that is its own queue has to be asked itself.
+        eventually(SOON, "the waiters that the site, or else `Suite::waiting`, tells of", || {
+            waiting() == count
+        })
     }
 
     /// A lock whose holder was dropped: free at the first question where releasing blocks, within a

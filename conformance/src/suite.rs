@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tenure_core::{AnyBackend, Result, aio};
 
 use crate::case::{Case, Need};
-use crate::ctx::{Ctx, MakeOutage, Open};
+use crate::ctx::{Ctx, MakeOutage, Open, Waiting};
 use crate::driver::{self, Executor, Store};
 use crate::failure::{Failure, Outcome};
 use crate::server::{Absent, Server};
@@ -32,6 +32,7 @@ pub struct Suite {
     name: String,
     open: Option<Arc<Open>>,
     outage: Option<Arc<MakeOutage>>,
+    waiting: Option<Arc<Waiting>>,
     server: Option<Box<Start>>,
     exempt: BTreeMap<String, String>,
     shortest_ttl: Duration,
@@ -72,6 +73,7 @@ impl Suite {
             name: name.into(),
             open: None,
             outage: None,
+            waiting: None,
             server: None,
             exempt: BTreeMap::new(),
             shortest_ttl: Duration::from_millis(250),
@@ -110,6 +112,12 @@ impl Suite {
     /// place is one that no other case uses, if places are directories.
     pub fn outage(self, outage: impl Fn(&Spec) -> Box<dyn FnOnce()> + Send + Sync + 'static) -> Self {
         Self { outage: Some(Arc::new(outage)), ..self }
+    }
+
+    /// How many claims wait for a key, prefix included, in the store's own queue. For a store on a
+    /// [`Site::direct`](tenure_core::Site::direct), whose waiters stand in no other line.
+    pub fn waiting(self, waiting: impl Fn(&str) -> usize + Send + Sync + 'static) -> Self {
+        Self { waiting: Some(Arc::new(waiting)), ..self }
     }
 
     /// How to start the server, once, before the first case. Its place is in the [`Spec`].
@@ -231,6 +239,7 @@ impl Suite {
             case: case.name(),
             open: self.open.clone().expect("a store is ready only if it can be opened"),
             outage: self.outage.clone(),
+            waiting: self.waiting.clone(),
             spec: spec.clone(),
             subject: (**subject).clone(),
             dir: dir.path().into(),

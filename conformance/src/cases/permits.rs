@@ -58,7 +58,7 @@ fn a_released_permit_goes_to_the_next(ctx: &Ctx) -> Outcome {
             lock.acquire_for(SOON)?.release()?;
             Ok(Moment::now())
         });
-        thread::sleep(Duration::from_millis(50));
+        ctx.until_waiting(&lock, 1)?;
         let released = Moment::now();
         first.release()?;
         let waited = join(waiter)?.since(released);

@@ -213,7 +213,7 @@ fn a_released_writer_lets_all_waiting_readers_in(ctx: &Ctx) -> Outcome {
             })
         };
         let readers: Vec<_> = (0..4).map(reader).collect();
-        thread::sleep(Duration::from_millis(100));
+        ctx.until_waiting(&lock, 4)?;
         let released = Moment::now();
         writer.release()?;
         let last = join_all(readers)?.into_iter().max();
