@@ -8,8 +8,8 @@ mod support;
 use std::fs::{self, File};
 use std::future::Future;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::pin::{Pin, pin};
+use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
@@ -20,7 +20,7 @@ use nix::libc;
 use nix::sys::signal::{Signal, raise};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use support::{Role, role, say, sleepy, store, wait_until};
+use support::{Role, descriptions, record, role, say, sleeps, sleepy, store, threads, wait_until};
 use tenure_core::aio::{self, AsyncBackend, Lock, block_on};
 use tenure_core::{Backend, Owner, Result};
 
@@ -31,25 +31,45 @@ const BLOCKED: Duration = Duration::from_millis(1500);
 
 #[test]
 fn the_child_plays_its_role() {
-    if let Some((_, dir)) = role() {
-        let record = File::options().read(true).write(true).open(record(&dir)).unwrap();
-        let lock = |kind: libc::c_int| libc::flock {
-            l_type: kind as libc::c_short,
-            l_whence: libc::SEEK_SET as libc::c_short,
-            l_start: 0,
-            l_len: 1,
-            l_pid: 0,
-        };
-        fcntl(&record, FcntlArg::F_OFD_SETLK(&lock(libc::F_WRLCK))).unwrap();
-        say("inside");
-        raise(Signal::SIGSTOP).unwrap();
-        fcntl(&record, FcntlArg::F_OFD_SETLK(&lock(libc::F_UNLCK))).unwrap();
-        say("out");
+    match role() {
+        Some((role, dir)) if role == "inside" => stop_inside(&dir),
+        Some((_, dir)) => give_up(&dir),
+        None => {}
     }
 }
 
-fn record(dir: &Path) -> PathBuf {
-    dir.join("lock=a.lock")
+/// Stops inside the record of `a`, and goes out when it is continued.
+fn stop_inside(dir: &Path) {
+    let record = File::options().read(true).write(true).open(record(dir)).unwrap();
+    let lock = |kind: libc::c_int| libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 1,
+        l_pid: 0,
+    };
+    fcntl(&record, FcntlArg::F_OFD_SETLK(&lock(libc::F_WRLCK))).unwrap();
+    say("inside");
+    raise(Signal::SIGSTOP).unwrap();
+    fcntl(&record, FcntlArg::F_OFD_SETLK(&lock(libc::F_UNLCK))).unwrap();
+    say("out");
+}
+
+/// Drops an attempt on `a` while the only thread of the pool is at it, and tells when that is through.
+fn give_up(dir: &Path) {
+    let files = sleepy(dir);
+    let claim = Lock::new(&files, "a").claim_as(Owner::random()).unwrap();
+    let mut attempt = Box::pin(AsyncBackend::try_acquire(&files, &claim));
+    assert!(poll(attempt.as_mut()).is_pending());
+    let pool = || threads("blocking-");
+    wait_until("a thread waits for the record", || pool().iter().any(|thread| sleeps(thread)));
+    assert!(poll(attempt.as_mut()).is_pending());
+    drop(attempt);
+    say("dropped");
+    // The pool does this after that.
+    block_on(AsyncBackend::diagnose(&files));
+    assert_eq!(pool().len(), 1);
+    say("over");
 }
 
 /// A process that is stopped inside the record of `a`.
@@ -147,37 +167,20 @@ fn work_that_nobody_waits_for_any_more_changes_nothing() -> Result<()> {
     block_on(async { Lock::new(&files, "a").acquire().await?.release().await })?;
     let before = last_grant(&path);
     let inside = stopped_inside(&path);
-    {
-        let claim = Lock::new(&files, "a").claim_as(Owner::random())?;
-        let mut attempt = pin!(AsyncBackend::try_acquire(&files, &claim));
-        // It waits in a thread of the pool by the time that it is dropped.
-        let until = Instant::now() + Duration::from_millis(100);
-        while Instant::now() < until {
-            assert!(poll(attempt.as_mut()).is_pending());
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
+    let mut other = Role::start_with("give up", &path, Some(("BLOCKING_MAX_THREADS", "1")));
+    assert_eq!(other.says(), "dropped");
     inside.signal(Signal::SIGCONT);
     assert!(inside.end());
-    // A thread that still wanted in would be there within two milliseconds.
-    let until = Instant::now() + Duration::from_millis(300);
-    while Instant::now() < until {
-        assert_eq!(last_grant(&path), before, "an attempt that was dropped was carried out");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    assert_eq!(other.says(), "over");
+    assert_eq!(last_grant(&path), before, "an attempt that was dropped was carried out");
     block_on(async { Lock::new(&files, "a").acquire().await?.release().await })?;
     assert!(last_grant(&path) > before);
+    assert!(other.end());
     Ok(())
 }
 
 fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
-}
-
-/// How many descriptions of a file this process has.
-fn descriptions(file: &Path) -> usize {
-    let descriptors = fs::read_dir("/proc/self/fd").unwrap().flatten();
-    descriptors.filter(|found| fs::read_link(found.path()).is_ok_and(|path| path == file)).count()
 }
 
 /// How often this process listens to changes of a file.
@@ -197,7 +200,7 @@ fn ten_thousand_tasks_are_one_waiter() -> Result<()> {
     let (files, holder) = (sleepy(&path), sleepy(&path));
     let held = tenure_core::Lock::new(&holder, "a").acquire()?;
     let lock = Lock::new(&files, "a");
-    let record = record(&path.canonicalize().unwrap());
+    let record = record(&path);
     let mut tasks: Vec<_> = (0..10_000).map(|_| Box::pin(lock.acquire())).collect();
     // A quarter of that unless what happens is told to `tracing`.
     let size = size_of_val(&*tasks[0]);

@@ -4,11 +4,14 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
+mod support;
+
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use support::{descriptions, wait_for_waiter};
 use tenure_core::{Breaking, Inspect, Lock, Name, Result, Settings};
 use tenure_fs::Files;
 
@@ -34,7 +37,7 @@ impl Folder {
     }
 
     fn record(&self) -> PathBuf {
-        self.dir.path().join("locks/lock=a.lock")
+        support::record(&self.dir.path().join("locks"))
     }
 
     fn read(&self) -> Vec<u8> {
@@ -206,8 +209,10 @@ fn a_session_outlives_the_quarantine_of_its_record() -> Result<()> {
     }
     assert!(start.elapsed() >= SHORT && session.is_held());
     // Nobody asks by itself within a minute: the end of the session tells.
+    let record = folder.record();
+    let before = descriptions(&record);
     let waiter = std::thread::spawn(move || lock.acquire_for(LIMIT)?.release());
-    std::thread::sleep(Duration::from_millis(50));
+    wait_for_waiter(&other, &record, before);
     drop(session);
     waiter.join().unwrap()
 }

@@ -3,11 +3,14 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
+mod support;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use support::{descriptions, wait_for_waiter};
 use tenure_core::{AnyBackend, Breaking, Cause, Inspect, Lock, Name, Result, Settings};
 use tenure_fs::Files;
 
@@ -64,14 +67,18 @@ fn a_release_wakes_the_waiter_of_another_store() -> Result<()> {
     let (one, other) =
         (Files::builder(&path).settings(slow.clone()).open()?, Files::builder(&path).settings(slow).open()?);
     let held = Lock::new(&one, "a").try_acquire()?;
+    let lock = Lock::new(&other, "a");
+    let error = lock.try_acquire().unwrap_err();
+    assert!(error.is_contended(), "{error}");
+    let record = support::record(&path);
+    let before = descriptions(&record);
     let waiter = std::thread::spawn(move || {
-        let lock = Lock::new(&other, "a").acquire_for(Duration::from_secs(20))?;
+        let lock = lock.acquire_for(Duration::from_secs(20))?;
         let got = Instant::now();
         lock.release()?;
         Ok::<_, tenure_core::Error>(got)
     });
-    // It may not be waiting yet, and then it gets the lock at once; most of the time it is.
-    std::thread::sleep(Duration::from_millis(100));
+    wait_for_waiter(&other, &record, before);
     let released = Instant::now();
     held.release()?;
     let got = waiter.join().unwrap()?;

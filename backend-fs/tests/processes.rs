@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{Role, role, say, sleepy, store, wait_for_parent};
+use support::{Role, descriptions, record, role, say, sleepy, store, wait_for_parent, wait_for_waiter};
 use tenure_core::{Cause, Fence, Lock, Owner, Result};
 use tenure_fs::Files;
 
@@ -103,11 +103,12 @@ fn a_killed_holder_frees_the_lock_at_once() -> Result<()> {
         let fence: Fence = holder.says().parse().unwrap();
         let lock = Lock::new(&files, "a");
         assert_eq!(lock.try_acquire().unwrap_err().holder(), Some(fence));
+        let (record, before) = (record(&path), descriptions(&record(&path)));
         let waiter = std::thread::spawn(move || {
             let held = lock.acquire_for(Duration::from_secs(20))?;
             Ok::<_, tenure_core::Error>((Instant::now(), held.fence()))
         });
-        std::thread::sleep(Duration::from_millis(50));
+        wait_for_waiter(&files, &record, before);
         let killed = Instant::now();
         holder.signal(Signal::SIGKILL);
         let (got, next) = waiter.join().unwrap()?;

@@ -6,14 +6,12 @@
 
 mod support;
 
-use std::fs;
-use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use support::{Role, role, say, sleepy, store, wait_until};
+use support::{Role, descriptions, record, role, say, sleeps, sleepy, store, this_thread, wait_until};
 use tenure_core::{Backend, Lock, Owner, Result};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -26,41 +24,51 @@ fn the_child_plays_its_role() {
     }
 }
 
-/// How many descriptions this process has of the record: one for a store that uses it, and one more
-/// while that waits.
-fn descriptions(dir: &Path) -> usize {
-    let record = dir.join("lock=a.lock");
-    let descriptors = fs::read_dir("/proc/self/fd").unwrap().flatten();
-    descriptors.filter(|found| fs::read_link(found.path()).is_ok_and(|file| file == record)).count()
-}
+/// How long a free lock is left to the process that has waited longest.
+const COURTESY: Duration = Duration::from_millis(20);
 
 #[test]
 fn processes_are_served_in_the_order_in_which_they_came() -> Result<()> {
     let (_dir, path) = store();
     let holder = sleepy(&path);
     let stores: Vec<_> = (0..5).map(|_| sleepy(&path)).collect();
-    let path = path.canonicalize().unwrap();
-    let mut in_order = 0;
+    let record = record(&path);
     for _ in 0..10 {
         let held = Lock::new(&holder, "a").acquire_for(SOON)?;
-        let order = Mutex::new(Vec::new());
-        thread::scope(|scope| {
+        let turns = Mutex::new(Vec::new());
+        let released = thread::scope(|scope| {
             for (number, store) in stores.iter().enumerate() {
-                let order = &order;
+                let (tell, told) = mpsc::channel();
+                let turns = &turns;
                 scope.spawn(move || {
+                    tell.send(this_thread()).unwrap();
                     let held = Lock::new(store, "a").acquire_for(SOON).unwrap();
-                    order.lock().unwrap().push(number);
+                    let granted = Instant::now();
+                    turns.lock().unwrap().push((number, granted, Instant::now()));
                     held.release().unwrap();
                 });
-                wait_until("it waits", || descriptions(&path) == 3 + 2 * number);
+                let waiter = told.recv().unwrap();
+                // Visibly, and with its last question behind it.
+                wait_until("it waits", || descriptions(&record) == 3 + 2 * number && sleeps(&waiter));
             }
-            held.release()
+            let released = Instant::now();
+            held.release().map(|()| released)
         })?;
-        in_order += u32::from(order.into_inner().unwrap() == [0, 1, 2, 3, 4]);
+        in_turn(released, &turns.into_inner().unwrap());
     }
-    // One that gets no cpu for a while is passed over.
-    assert!(in_order >= 7, "only {in_order} of 10 times");
     Ok(())
+}
+
+/// Who gets no cpu for a while is passed over, but not before the lock was left to him for as long as that
+/// takes. `turns` are the numbers of those who got it, with when each had it and when it let go of it.
+fn in_turn(released: Instant, turns: &[(usize, Instant, Instant)]) {
+    let (mut free_since, mut left) = (released, 0);
+    for (place, (number, granted, released)) in turns.iter().enumerate() {
+        left += granted.duration_since(free_since).as_millis() / COURTESY.as_millis();
+        let passed = turns[place..].iter().filter(|(later, ..)| later < number).count();
+        assert!(passed as u128 <= left, "{number} came before its turn: {turns:?}");
+        free_since = *released;
+    }
 }
 
 #[test]
@@ -76,13 +84,13 @@ fn a_process_that_is_stopped_in_front_is_waited_for_once() -> Result<()> {
     stopped.signal(Signal::SIGSTOP);
     let mut waits = Vec::new();
     for round in 0..20 {
-        let (next, path) = (&locks[round % 2], path.canonicalize().unwrap());
+        let (next, record) = (&locks[round % 2], record(&path));
         held = thread::scope(|scope| {
             let waiter = scope.spawn(move || {
                 let held = next.acquire_for(SOON);
                 (held, Instant::now())
             });
-            wait_until("it waits", || descriptions(&path) == 3);
+            wait_until("it waits", || descriptions(&record) == 3);
             let released = Instant::now();
             held.release()?;
             let (held, got) = waiter.join().unwrap();
@@ -105,13 +113,13 @@ fn a_waiter_that_left_the_lock_to_others_sees_the_end_of_a_lease() -> Result<()>
     let (_dir, path) = store();
     let (first, second, third) = (sleepy(&path), sleepy(&path), sleepy(&path));
     let held = Lock::new(&first, "a").acquire_for(SOON)?;
-    let path = path.canonicalize().unwrap();
+    let record = record(&path);
     thread::scope(|scope| {
         // It comes first, and is never released.
         let hangs = scope.spawn(|| Lock::new(&second, "a").ttl(Duration::from_millis(300)).acquire_for(SOON));
-        wait_until("it waits", || descriptions(&path) == 3);
+        wait_until("it waits", || descriptions(&record) == 3);
         let last = scope.spawn(|| Lock::new(&third, "a").acquire_for(SOON).map(drop));
-        wait_until("both wait", || descriptions(&path) == 5);
+        wait_until("both wait", || descriptions(&record) == 5);
         held.release()?;
         let hanging = hangs.join().unwrap()?;
         let began = Instant::now();

@@ -7,8 +7,10 @@ use tenure_locmem::LocMem;
 
 fn main() -> ExitCode {
     let store = LocMem::for_this_process_only();
+    let queue = store.clone();
     Suite::new("locmem")
         .open(move |spec| Ok(store.share_with_settings(spec.settings().clone()).into()))
         .in_process()
+        .waiting(move |key| queue.waiting(key))
         .run()
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tenure_conformance::Suite;
 use tenure_redis::Redis;
@@ -11,6 +12,7 @@ fn main() -> ExitCode {
     let runtime = Arc::new(runtime.expect("there are threads for a runtime"));
     let opening = runtime.clone();
     Suite::new("redis-async")
+        .grain(Duration::from_millis(2))
         .server(|| tenure_servers::redis().map(tenure_servers::Redis::into_server))
         .open_async_on(
             move |future| runtime.block_on(future),

@@ -1,12 +1,14 @@
 //! The contract, on a Redis server that hands locks on in order.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tenure_conformance::Suite;
 use tenure_redis::Redis;
 
 fn main() -> ExitCode {
     Suite::new("redis-fair")
+        .grain(Duration::from_millis(2))
         .server(|| tenure_servers::redis().map(tenure_servers::Redis::into_server))
         .open(|spec| {
             let store = Redis::builder(spec.place()).settings(spec.settings().clone());

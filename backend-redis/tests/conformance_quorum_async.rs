@@ -1,12 +1,14 @@
 //! The contract, on three Redis servers, for asynchronous code.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tenure_conformance::{Server, Suite};
 use tenure_redis::Quorum;
 
 fn main() -> ExitCode {
     Suite::new("redis-quorum-async")
+        .grain(Duration::from_millis(2))
         .server(|| {
             let servers = [tenure_servers::redis()?, tenure_servers::redis()?, tenure_servers::redis()?];
             let [a, b, c] = servers.each_ref().map(|server| server.port());

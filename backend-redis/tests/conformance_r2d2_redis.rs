@@ -1,6 +1,7 @@
 //! The contract, on a Redis server, through a pool of the package `r2d2_redis`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use r2d2_redis::{RedisConnectionManager, r2d2};
 use tenure_conformance::Suite;
@@ -9,6 +10,7 @@ use tenure_redis::Redis;
 
 fn main() -> ExitCode {
     Suite::new("redis-r2d2")
+        .grain(Duration::from_millis(2))
         .exempt(
             "a_forked_child_is_denied_like_any_other",
             "the connections of the pool are those of its parent, and it is refused",

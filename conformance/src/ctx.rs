@@ -20,8 +20,8 @@ pub(crate) type Open = dyn Fn(&Spec) -> tenure_core::Result<Store> + Send + Sync
 /// How a suite makes its store unreachable, and by what is returned reachable again.
 pub(crate) type MakeOutage = dyn Fn(&Spec) -> Box<dyn FnOnce()> + Send + Sync;
 
-/// By how much a lease may end late: stores count in whole milliseconds.
-pub(crate) const GRAIN: Duration = Duration::from_millis(2);
+/// How a suite counts who waits for a key in the store's own queue.
+pub(crate) type Waiting = dyn Fn(&str) -> usize + Send + Sync;
 
 /// How long anything may take that should happen soon, on a machine that is busy with other cases.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -32,12 +32,14 @@ pub(crate) struct Ctx {
     pub(crate) case: &'static str,
     pub(crate) open: Arc<Open>,
     pub(crate) outage: Option<Arc<MakeOutage>>,
+    pub(crate) waiting: Option<Arc<Waiting>>,
     pub(crate) spec: Spec,
     pub(crate) subject: Subject,
     pub(crate) dir: PathBuf,
     /// Whether the place is a directory, of which a case can have one of its own.
     pub(crate) places: bool,
     pub(crate) shortest_ttl: Duration,
+    pub(crate) grain: Duration,
 }
 
 impl Ctx {
@@ -55,6 +57,11 @@ impl Ctx {
     /// The shortest lifetime that a case can let pass on this store without trouble.
     pub(crate) fn ttl(&self) -> Duration {
         self.shortest_ttl
+    }
+
+    /// By how much a lease may end late on this store.
+    pub(crate) fn grain(&self) -> Duration {
+        self.grain
     }
 
     /// Long enough for a case to be over before.
@@ -94,8 +101,22 @@ impl Ctx {
         Ok(Outage { subject, spec, begin, end: None })
     }
 
-    /// A lock whose holder was dropped: free at once where releasing blocks, within a second where it
-    /// is left to a task.
+    /// Returns when so many wait for a lock of this handle of the store.
+    #[track_caller]
+    pub(crate) fn until_waiting(&self, lock: &TestLock, count: usize) -> Outcome {
+        let key = [self.subject.prefix(), lock.name().as_str()].concat();
+        let waiting = || match &self.waiting {
+            Some(waiting) => waiting(&key),
+            None => self.subject.store().site().waiting(&key),
+        };
+        // A store that is its own queue has to be asked itself.
+        eventually(SOON, "the waiters that the site, or else `Suite::waiting`, tells of", || {
+            waiting() == count
+        })
+    }
+
+    /// A lock whose holder was dropped: free at the first question where releasing blocks, within a
+    /// second where it is left to a task.
     #[track_caller]
     pub(crate) fn after_drop(&self, lock: &TestLock) -> Outcome<TestHeld> {
         free_within(lock, self.subject.store().lets_go_within(), "a name whose holder was dropped")
@@ -173,7 +194,7 @@ pub(crate) fn free_within(lock: &TestLock, limit: Duration, why: &str) -> Outcom
             Err(error) if error.is_contended() => {}
             Err(error) => return Err(Failure::unexpected(&format!("{why}: expected a grant"), &error)),
         }
-        if Moment::now().since(began) > limit {
+        if Moment::now().since(began) >= limit {
             return Err(Failure::new(format!("{why}: still taken after {limit:?}")));
         }
         thread::sleep(Duration::from_millis(2));
@@ -246,4 +267,21 @@ pub(crate) fn growing(fences: &[tenure_core::Fence], why: &str) -> Outcome {
         check!(pair[0] < pair[1], "{why}: expected fences that grow, saw {} before {}", pair[0], pair[1]);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tenure_core::testing::{Event, Scripted};
+
+    use super::*;
+
+    #[test]
+    fn a_store_that_blocks_is_asked_once_for_a_lock_that_was_dropped() {
+        let scripted = Scripted::new();
+        let _taken = scripted.taken("a");
+        let subject = Subject::new(Store::Blocking(scripted.clone().into()));
+        let within = subject.store().lets_go_within();
+        assert!(free_within(&subject.lock("a"), within, "a dropped lock").is_err());
+        assert_eq!(scripted.events("a"), [Event::Denied]);
+    }
 }

@@ -26,8 +26,8 @@
 //! [`Suite::open`] is called with a [`Spec`] and returns an [`AnyBackend`](tenure_core::AnyBackend) that
 //! has recorded what the store can do; [`Suite::open_async`] does the same for stores of asynchronous
 //! code, through the same list of cases. A store that needs a server starts one in [`Suite::server`]. A
-//! store that other processes cannot reach says so with [`Suite::in_process`]. A store that can be cut
-//! off says how in [`Suite::outage`].
+//! store that other processes cannot reach says so with [`Suite::in_process`], and how many wait in a
+//! queue of its own with [`Suite::waiting`]. A store that can be cut off says how in [`Suite::outage`].
 //!
 //! The suite starts the test program again as other processes, which it kills, stops and forks; they open
 //! the store through the same closure. So `main` should do nothing else before [`Suite::run`].
@@ -44,8 +44,9 @@
 //! case, lest such lists rot.
 //!
 //! Cases let leases of [`Suite::shortest_ttl`] pass. On a machine that is too slow for them a case is
-//! repeated with longer ones before it counts as failed. Lifetimes may never be shorter than asked; that
-//! something happens in time is measured loosely. How fast a store is belongs into benchmarks.
+//! repeated with longer ones before it counts as failed. Lifetimes may never be shorter than asked, and
+//! longer by no more than [`Suite::grain`]; that something happens in time is measured loosely. How fast
+//! a store is belongs into benchmarks.
 //!
 //! # What is covered
 //!

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tenure_core::{AnyBackend, Result, aio};
 
 use crate::case::{Case, Need};
-use crate::ctx::{Ctx, MakeOutage, Open};
+use crate::ctx::{Ctx, MakeOutage, Open, Waiting};
 use crate::driver::{self, Executor, Store};
 use crate::failure::{Failure, Outcome};
 use crate::server::{Absent, Server};
@@ -32,9 +32,11 @@ pub struct Suite {
     name: String,
     open: Option<Arc<Open>>,
     outage: Option<Arc<MakeOutage>>,
+    waiting: Option<Arc<Waiting>>,
     server: Option<Box<Start>>,
     exempt: BTreeMap<String, String>,
     shortest_ttl: Duration,
+    grain: Duration,
     patience: Duration,
     in_process: bool,
     ready: OnceLock<Ready>,
@@ -71,9 +73,11 @@ impl Suite {
             name: name.into(),
             open: None,
             outage: None,
+            waiting: None,
             server: None,
             exempt: BTreeMap::new(),
             shortest_ttl: Duration::from_millis(250),
+            grain: Duration::ZERO,
             patience: Duration::from_secs(90),
             in_process: false,
             ready: OnceLock::new(),
@@ -110,6 +114,12 @@ impl Suite {
         Self { outage: Some(Arc::new(outage)), ..self }
     }
 
+    /// How many claims wait for a key, prefix included, in the store's own queue. For a store on a
+    /// [`Site::direct`](tenure_core::Site::direct), whose waiters stand in no other line.
+    pub fn waiting(self, waiting: impl Fn(&str) -> usize + Send + Sync + 'static) -> Self {
+        Self { waiting: Some(Arc::new(waiting)), ..self }
+    }
+
     /// How to start the server, once, before the first case. Its place is in the [`Spec`].
     pub fn server(
         self,
@@ -127,6 +137,12 @@ impl Suite {
     /// seconds says two of them.
     pub fn shortest_ttl(self, ttl: Duration) -> Self {
         Self { shortest_ttl: ttl, ..self }
+    }
+
+    /// Sets by how much a lease may end late, not at all by default. A store that rounds to whole
+    /// milliseconds says two of them: one for each rounding. No lease may end early on any store.
+    pub fn grain(self, grain: Duration) -> Self {
+        Self { grain, ..self }
     }
 
     /// Sets how long a case may take before it counts as one that hangs, 90 s by default.
@@ -223,11 +239,13 @@ impl Suite {
             case: case.name(),
             open: self.open.clone().expect("a store is ready only if it can be opened"),
             outage: self.outage.clone(),
+            waiting: self.waiting.clone(),
             spec: spec.clone(),
             subject: (**subject).clone(),
             dir: dir.path().into(),
             places: server.is_none(),
             shortest_ttl,
+            grain: self.grain,
         };
         // A machine too slow for a lease has shown nothing about the store; a longer lease may.
         let mut lateness = None;

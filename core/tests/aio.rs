@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use polled::AsyncFake;
 use support::{Fake, settings, wait_until};
 use tenure_core::aio::{AnyBackend, Lock, block_on};
+use tenure_core::testing::{Clock, Event, Scripted};
 use tenure_core::{Backend, Cause, Held, Status};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -175,8 +176,6 @@ fn ten_thousand_tasks_are_one_waiter_at_the_store() {
     assert!(asked <= 4, "{asked} requests for one line of tasks");
     assert_eq!(store.fake().site().waiting("lock:busy"), 10_000);
     assert_eq!(store.fake().calls().watch.load(SeqCst), 1, "more than one of them listens");
-    thread::sleep(Duration::from_millis(300));
-    assert_eq!(store.fake().calls().acquire.load(SeqCst), asked, "an idle line asks");
     block_on(holder.release()).unwrap();
     // Each that is served asks once or twice; a few are enough to see it.
     let mut tasks = tasks.into_iter();
@@ -187,6 +186,28 @@ fn ten_thousand_tasks_are_one_waiter_at_the_store() {
     assert!(asked <= 110, "{asked} requests for 50 acquisitions");
     drop(tasks);
     nothing_is_left(&store, "busy");
+}
+
+#[test]
+fn an_idle_line_of_tasks_asks_now_and_then_and_as_one() {
+    let store = Scripted::on(&Clock::new());
+    let recheck = Backend::site(&store).settings().recheck();
+    let _taken = store.taken("busy");
+    let lock = Lock::new(&store, "busy");
+    let mut tasks: Vec<_> = (0..1000).map(|_| Box::pin(lock.acquire())).collect();
+    // How many questions there were in all, after some time in which every task looked around.
+    let mut asked_after = |time| {
+        store.clock().advance(time);
+        for task in &mut tasks {
+            assert!(poll(task.as_mut()).is_pending());
+        }
+        store.events("busy").len()
+    };
+    let asked = asked_after(Duration::ZERO);
+    assert!(asked <= 4, "{asked} questions of tasks that came together");
+    assert_eq!(asked_after(recheck / 2), asked, "an idle line asks");
+    let more = (0..10).map(|_| asked_after(recheck)).last().unwrap_or_default() - asked;
+    assert!((4..=10).contains(&more), "{more} questions in ten times of what is trusted");
 }
 
 #[test]
@@ -223,14 +244,22 @@ fn tasks_and_threads_stand_in_one_line() {
 
 #[test]
 fn a_kept_lock_is_renewed_by_tasks_and_ends_with_its_release() {
-    let store = AsyncFake::new(Fake::new(true, settings(Duration::from_millis(1200))), 1);
+    let store = Scripted::on(&Clock::new());
     let held = block_on(Lock::new(&store, "a").acquire()).unwrap();
-    wait_until("it is renewed", || store.fake().calls().batches.load(SeqCst) >= 4);
+    store.clock().advance(LONG * 10);
     assert_eq!(held.status(), Status::Held);
+    let renewals = store.events("a").iter().filter(|event| **event == Event::Renewed).count();
+    assert!(renewals >= 10, "{renewals} renewals in the time of ten leases");
+    // The next one is under way when it is released.
+    store.on_renewal("a", ..).take(LONG / 2);
+    while store.events("a").iter().filter(|event| **event == Event::Renewed).count() == renewals {
+        store.clock().advance(LONG / 100);
+    }
     block_on(held.release()).unwrap();
-    let renewed = store.fake().calls().renew.load(SeqCst);
-    thread::sleep(Duration::from_millis(600));
-    assert!(store.fake().calls().renew.load(SeqCst) <= renewed + 1);
+    let events = store.events("a");
+    assert_eq!(events.last(), Some(&Event::Released));
+    store.clock().advance(LONG * 10);
+    assert_eq!(store.events("a"), events, "it is renewed after its release");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::{Fake, Log, happened, settings, wait_until};
-use tenure_core::testing::{Event, HeldLock, Scripted, assert_held, assert_lost};
+use tenure_core::testing::{Clock, Event, HeldLock, Scripted, assert_held, assert_lost};
 use tenure_core::{AnyBackend, Backend, Cause, Held, Lock, LockAll, Status};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -92,22 +92,32 @@ fn if_one_is_taken_none_is_and_the_error_names_it() {
 
 #[test]
 fn all_members_share_one_deadline() {
-    let (late, early, _) = stores();
-    let first = Lock::new(&early, "a").acquire().unwrap();
-    let second = Lock::new(&late, "a").acquire().unwrap();
-    let set = LockAll::of((Lock::new(&early, "a"), Lock::new(&late, "a")));
-    let (half, limit) = (2 * SHORT, 4 * SHORT);
+    let clock = Clock::new();
+    let (one, other) = (Scripted::on(&clock), Scripted::on(&clock));
+    let (first, second) = (one.taken("a"), other.taken("b"));
+    let set = LockAll::of((Lock::new(&one, "a"), Lock::new(&other, "b")));
+    let limit = LONG;
     thread::scope(|scope| {
-        let began = Instant::now();
-        let waiting = scope.spawn(|| set.acquire_for(limit));
-        thread::sleep(half);
-        first.release().unwrap();
-        let error = waiting.join().unwrap().unwrap_err();
-        let waited = began.elapsed();
-        assert!(error.is_timed_out() && error.backend() == Some("late:"), "{error}");
-        assert!(waited >= limit && waited < limit + half, "{waited:?}");
+        let began = clock.now();
+        let waiting = scope.spawn(|| (set.acquire_for(limit).unwrap_err(), clock.now()));
+        wait_until("the first is waited for", || Backend::site(&one).waiting("lock:a") == 1);
+        clock.advance(limit / 2);
+        drop(first);
+        wait_until("the second is waited for", || Backend::site(&other).waiting("lock:b") == 1);
+        clock.advance(limit / 2);
+        // The time stands still now, unless it would not end.
+        let patient = Instant::now() + Duration::from_secs(20);
+        while !waiting.is_finished() {
+            thread::sleep(Duration::from_millis(1));
+            if Instant::now() > patient {
+                clock.advance(limit);
+            }
+        }
+        let (error, ended) = waiting.join().unwrap();
+        assert!(error.is_timed_out() && error.lock() == Some("b"), "{error}");
+        assert_eq!(ended.since(began), limit);
     });
-    second.release().unwrap();
+    drop(second);
     set.try_acquire().unwrap().release().unwrap();
 }
 

@@ -10,6 +10,7 @@
     reason = "helpers of tests, of which each test file uses a part"
 )]
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tenure_core::Settings;
+use tenure_core::{Backend, Settings};
 use tenure_fs::Files;
 
 const ROLE: &str = "TENURE_TEST_ROLE";
@@ -31,10 +32,16 @@ pub struct Role {
 
 impl Role {
     pub fn start(role: &str, dir: &Path) -> Self {
+        Self::start_with(role, dir, None)
+    }
+
+    /// With a variable of its environment.
+    pub fn start_with(role: &str, dir: &Path, variable: Option<(&str, &str)>) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "the_child_plays_its_role", "--nocapture"])
             .env(ROLE, role)
             .env(DIR, dir)
+            .envs(variable)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -93,6 +100,44 @@ pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
         assert!(Instant::now() < until, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// The record of `a` in a store, as the kernel calls it.
+pub fn record(dir: &Path) -> PathBuf {
+    dir.canonicalize().unwrap().join("lock=a.lock")
+}
+
+/// How many descriptions of a file this process has. Of a record, one for each store that uses it, and one
+/// more for each that waits for its lock.
+pub fn descriptions(file: &Path) -> usize {
+    let descriptors = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    descriptors.filter(|found| fs::read_link(found.path()).is_ok_and(|path| path == file)).count()
+}
+
+/// Waits until the first waiter of a store for `a` stands where other processes see it; `before` is how many
+/// descriptions of the record there were before it came.
+pub fn wait_for_waiter(store: &Files, record: &Path, before: usize) {
+    wait_until("it waits", || Backend::site(store).waiting("lock:a") == 1 && descriptions(record) > before);
+}
+
+/// Where to see what this thread does.
+pub fn this_thread() -> PathBuf {
+    Path::new("/proc").join(fs::read_link("/proc/thread-self").unwrap())
+}
+
+/// Whether a thread waits for something; no, if it is gone.
+pub fn sleeps(thread: &Path) -> bool {
+    // The state comes after the name, which is in brackets.
+    let stat = fs::read_to_string(thread.join("stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" S "))
+}
+
+/// The threads of this process whose names begin so.
+pub fn threads(name: &str) -> Vec<PathBuf> {
+    let threads = fs::read_dir("/proc/self/task").unwrap().flatten().map(|thread| thread.path());
+    let is_called =
+        |thread: &PathBuf| fs::read_to_string(thread.join("comm")).is_ok_and(|comm| comm.starts_with(name));
+    threads.filter(is_called).collect()
 }
 
 pub fn store() -> (tempfile::TempDir, PathBuf) {

@@ -48,7 +48,7 @@ pub(crate) enum Command {
         counter: PathBuf,
         rounds: u32,
     },
-    /// Takes the lock as often as it can for some time, and says with which fences.
+    /// Takes the lock as often as it can for some time, and says when.
     Compete {
         name: String,
         time: Duration,
@@ -91,7 +91,16 @@ pub(crate) enum Answer {
     Seen(Seen),
     Cause(String),
     Fences(Vec<u64>),
+    Turns(Vec<Turn>),
     Won(Vec<usize>),
+}
+
+/// A time that an agent had a lock, in nanoseconds since boot.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Turn {
+    pub(crate) fence: u64,
+    pub(crate) since: u64,
+    pub(crate) until: u64,
 }
 
 /// What an agent believes of its lock.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tenure_core::{Cause, Fence, Kind, Owner};
 
-use super::command::{Answer, Command, Role, Seen, Wait, cause_text, kind_text};
+use super::command::{Answer, Command, Role, Seen, Turn, Wait, cause_text, kind_text};
 use super::{ROLE, signal};
 use crate::failure::{Failure, Outcome};
 use crate::spec::Spec;
@@ -188,6 +188,13 @@ impl Answer {
     }
 
     #[track_caller]
+    pub(crate) fn turns(self) -> Outcome<Vec<Turn>> {
+        match self {
+            Self::Turns(turns) => Ok(turns),
+            other => Err(Failure::new(format!("expected when an agent had its lock, saw {other:?}"))),
+        }
+    }
+
     pub(crate) fn fences(self) -> Outcome<Vec<Fence>> {
         match self {
             Self::Fences(fences) => Ok(fences.into_iter().map(Fence::new).collect()),

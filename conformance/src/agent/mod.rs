@@ -7,7 +7,7 @@ mod fork;
 mod obey;
 mod signal;
 
-pub(crate) use command::{Answer, Command, ForkDeed, Seen, Wait, kind_text};
+pub(crate) use command::{Answer, Command, ForkDeed, Seen, Turn, Wait, kind_text};
 pub(crate) use controller::Agent;
 pub(crate) use obey::{asked, obey_if_asked};
 

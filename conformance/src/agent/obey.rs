@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tenure_core::{Error, Moment};
 
-use super::command::{Answer, Command, Role, Wait, cause_text};
+use super::command::{Answer, Command, Role, Turn, Wait, cause_text};
 use super::{ROLE, fork};
 use crate::counter;
 use crate::ctx::{Open, sleep_until};
@@ -126,19 +126,20 @@ fn obey(
         Command::Compete { name, time } => {
             let lock = subject.lock(name);
             let end = Moment::now() + time;
-            let mut fences = Vec::new();
+            let mut turns = Vec::new();
             while Moment::now() < end {
                 match lock.acquire_until(end) {
                     Ok(held) => {
-                        fences.push(held.fence().get());
+                        let (fence, since) = (held.fence().get(), Moment::now().as_nanos());
                         thread::sleep(Duration::from_millis(1));
+                        turns.push(Turn { fence, since, until: Moment::now().as_nanos() });
                         held.release()?;
                     }
                     Err(error) if error.is_timed_out() => {}
                     Err(error) => return Err(error),
                 }
             }
-            Answer::Fences(fences)
+            Answer::Turns(turns)
         }
         Command::Race { names, options, at } => {
             sleep_until(Moment::from_nanos(at));

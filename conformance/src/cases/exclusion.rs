@@ -85,8 +85,7 @@ fn a_denial_says_what_is_left_of_the_lease(ctx: &Ctx) -> Outcome {
     // Where a lease has no end in the store, there is nothing to say.
     if held.deadline().is_some() {
         let left = error.retry_after();
-        // A store may keep a lease a little longer than it was asked to.
-        let most = ctx.long() + Duration::from_secs(1);
+        let most = ctx.long() + ctx.grain();
         let sane = left.is_some_and(|left| left <= most && left > ctx.long() / 2);
         check!(sane, "expected about {:?} left, saw {left:?}", ctx.long());
     }

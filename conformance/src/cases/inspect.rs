@@ -67,7 +67,7 @@ fn a_free_name_shows_nobody(ctx: &Ctx) -> Outcome {
 fn an_expired_holder_is_not_shown(ctx: &Ctx) -> Outcome {
     let lock = ctx.lock().ttl(ctx.ttl()).release_on_drop(false);
     drop(lock.try_acquire()?);
-    sleep_until(Moment::now() + ctx.ttl() + Duration::from_millis(20));
+    sleep_until(Moment::now() + ctx.ttl() + ctx.grain());
     nobody(ctx, &lock, "after the end of the lease")
 }
 

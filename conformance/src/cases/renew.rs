@@ -7,7 +7,7 @@ use tenure_core::{Kind, Moment, Status};
 
 use crate::bare::Bare;
 use crate::case::cases;
-use crate::ctx::{Ctx, GRAIN, SOON, free_within, join, join_all, refused, sleep_until, taken_until};
+use crate::ctx::{Ctx, SOON, free_within, join, join_all, refused, sleep_until, taken_until};
 use crate::driver::TestHeld;
 use crate::failure::{Failure, Outcome, check};
 
@@ -97,7 +97,7 @@ fn a_renewal_keeps_the_fence(ctx: &Ctx) -> Outcome {
 fn a_renewal_after_expiry_says_lost(ctx: &Ctx) -> Outcome {
     let held = ctx.lock().ttl(ctx.ttl()).try_acquire()?;
     let late = Bare::acquire(&ctx.subject, &ctx.name(), ctx.ttl())?;
-    sleep_until(Moment::now() + ctx.ttl() + GRAIN);
+    sleep_until(Moment::now() + ctx.ttl() + ctx.grain());
     refused(held.renew(), Kind::Lost, "a renewal after the lease")?;
     refused(held.renew_for(ctx.long()), Kind::Lost, "another one")?;
     refused(held.release(), Kind::Lost, "the release")?;
@@ -109,7 +109,7 @@ fn a_renewal_after_expiry_says_lost(ctx: &Ctx) -> Outcome {
 fn a_renewal_after_expiry_brings_nothing_back(ctx: &Ctx) -> Outcome {
     let lock = ctx.lock();
     let late = Bare::acquire(&ctx.subject, lock.name().as_str(), ctx.ttl())?;
-    sleep_until(Moment::now() + ctx.ttl() + GRAIN);
+    sleep_until(Moment::now() + ctx.ttl() + ctx.grain());
     drop(late.renew(ctx.ttl()));
     drop(late.renew(ctx.long()));
     free_within(&lock, SOON, "a name whose owner came too late to renew")?.release()?;
@@ -148,7 +148,10 @@ fn a_renewal_at_the_moment_of_expiry_never_gives_two_owners(ctx: &Ctx) -> Outcom
                     sleep_until(latest - Duration::from_micros(25 * index * index));
                     let renewed = held.renew_for(ctx.long()).is_ok();
                     let believed = renewed.then(Moment::now);
-                    drop(held.release());
+                    let released = held.release();
+                    if renewed {
+                        released?;
+                    }
                     let (next, granted) = join(waiter)?;
                     if let Some(believed) = believed {
                         check!(
@@ -181,7 +184,8 @@ fn a_released_name_is_not_renewed(ctx: &Ctx) -> Outcome {
     let subject = ctx.open_with(ctx.settings().with_lease(lease)?)?;
     let lock = ctx.lock();
     let kept = subject.lock(lock.name().as_str());
-    for round in 0..24 {
+    let mut completed = 0;
+    for round in 0..40 {
         let held = kept.acquire_for(SOON)?;
         sleep_until(Moment::now() + lease / 4 + lease / 120 * round);
         match held.release() {
@@ -196,6 +200,10 @@ fn a_released_name_is_not_renewed(ctx: &Ctx) -> Outcome {
             return Err(Failure::unexpected("expected a released name to be the next owner's", &error));
         }
         next.release()?;
+        completed += 1;
+    }
+    if completed == 0 {
+        return Err(Failure::late("expected a lease that lasts until its release, saw none"));
     }
     Ok(())
 }

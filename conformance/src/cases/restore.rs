@@ -1,7 +1,5 @@
 //! Taking a lock up again by its owner token.
 
-use std::time::Duration;
-
 use tenure_core::{Breaking, Kind, Moment, Owner, Status};
 
 use crate::agent::Command;
@@ -86,7 +84,7 @@ fn restoring_after_expiry_is_refused(ctx: &Ctx) -> Outcome {
     let held = lock.clone().ttl(ctx.ttl()).release_on_drop(false).try_acquire()?;
     let owner = held.owner();
     drop(held);
-    sleep_until(Moment::now() + ctx.ttl() + Duration::from_millis(20));
+    sleep_until(Moment::now() + ctx.ttl() + ctx.grain());
     refused(lock.restore(owner), Kind::Lost, "restoring a lock whose lease ended")?;
     let next = free_within(&lock, SOON, "a name whose lease ended")?;
     refused(lock.restore(owner), Kind::Lost, "restoring a lock that another has")?;

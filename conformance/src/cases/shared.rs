@@ -116,7 +116,7 @@ fn a_reader_of_a_living_lock_can_expire_alone(ctx: &Ctx) -> Outcome {
     let lock = ctx.lock();
     let short = lock.clone().shared().ttl(ctx.ttl()).try_acquire()?;
     let long = lock.clone().shared().ttl(ctx.long()).try_acquire()?;
-    sleep_until(Moment::now() + ctx.ttl() + Duration::from_millis(20));
+    sleep_until(Moment::now() + ctx.ttl() + ctx.grain());
     refused(short.renew(), Kind::Lost, "the renewal of a share whose lease ended")?;
     long.renew()?;
     denied(lock.try_acquire(), "a writer beside the reader that is left")?;
@@ -130,7 +130,7 @@ fn readers_renew_for_themselves(ctx: &Ctx) -> Outcome {
     let renewed = lock.clone().shared().ttl(ctx.ttl() * 4).try_acquire()?;
     let other = lock.clone().shared().ttl(ctx.ttl()).try_acquire()?;
     renewed.renew_for(ctx.ttl() * 6)?;
-    sleep_until(Moment::now() + ctx.ttl() + Duration::from_millis(20));
+    sleep_until(Moment::now() + ctx.ttl() + ctx.grain());
     refused(other.renew(), Kind::Lost, "a share that another reader's renewal must not keep")?;
     renewed.renew()?;
     renewed.release()?;
@@ -213,7 +213,7 @@ fn a_released_writer_lets_all_waiting_readers_in(ctx: &Ctx) -> Outcome {
             })
         };
         let readers: Vec<_> = (0..4).map(reader).collect();
-        thread::sleep(Duration::from_millis(100));
+        ctx.until_waiting(&lock, 4)?;
         let released = Moment::now();
         writer.release()?;
         let last = join_all(readers)?.into_iter().max();

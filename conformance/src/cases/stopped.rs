@@ -14,8 +14,10 @@ cases! {
         breaks [SaysNoLease];
     a_stopped_holders_release_never_frees_the_next_owner rows [13, 14, 17] defects [4] needs [Processes]
         breaks [LateReleaseFrees];
-    a_stopped_holders_renewals_never_extend_the_next_owner rows [62, 63] defects [21] needs [Processes, Inspect]
-        breaks [RenewsWithoutOwnerCheck];
+    a_stopped_holders_renewals_never_extend_the_next_owner rows [62, 63] defects [21] needs [Processes]
+        breaks [NeverExpires];
+    a_stopped_holders_renewals_never_extend_who_came_by_force rows [62, 63] defects [21]
+        needs [Processes, Inspect] breaks [RenewsWithoutOwnerCheck];
     a_stop_within_the_lease_costs_nothing rows [12, 60] needs [Processes] breaks [NeedsAHeartbeat];
 }
 
@@ -64,6 +66,18 @@ fn a_stopped_holders_release_never_frees_the_next_owner(ctx: &Ctx) -> Outcome {
 }
 
 fn a_stopped_holders_renewals_never_extend_the_next_owner(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let name = lock.name();
+    let mut agent = stopped(ctx, name.as_str())?;
+    let next = lock.clone().ttl(ctx.ttl() * 2).acquire_for(ctx.ttl() + SOON)?;
+    agent.wake()?;
+    agent.renew(name.as_str())?.refused(Kind::Lost)?;
+    free_within(&lock, ctx.ttl() * 2 + SOON, "the next owner's lock after its own lease")?.release()?;
+    drop(next);
+    Ok(())
+}
+
+fn a_stopped_holders_renewals_never_extend_who_came_by_force(ctx: &Ctx) -> Outcome {
     let lock = ctx.lock();
     let name = lock.name();
     // It wakes up within its own lease, and does not know yet that it has lost it.
