@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tenure_core::aio::{self, block_on};
-use tenure_core::{Backend, Inspect, Lock, Name};
+use tenure_core::{Backend, Inspect, Lock, Name, Status};
 use tenure_locmem::LocMem;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -80,6 +80,30 @@ fn a_task_that_is_dropped_leaves_the_queue_and_passes_on_what_it_was_given() {
 }
 
 #[test]
+fn who_asks_again_from_within_the_queue_is_granted_once() {
+    let store = LocMem::for_this_process_only();
+    let (lock, ttl) = (aio::Lock::new(&store, "queue").permit(3), Duration::from_millis(50));
+    let holder = lock.clone().ttl(ttl).release_on_drop(false);
+    (0..3).for_each(|_| drop(block_on(holder.try_acquire()).unwrap()));
+    let mut cx = Context::from_waker(Waker::noop());
+    let (mut first, mut second) = (Box::pin(lock.acquire()), Box::pin(lock.acquire()));
+    assert!(first.as_mut().poll(&mut cx).is_pending() && second.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(store.waiting("lock:queue"), 2);
+    // All three leases are over, and the second in the queue is the first to ask.
+    thread::sleep(ttl);
+    let mut got = None;
+    wait_until(|| match second.as_mut().poll(&mut cx) {
+        Poll::Ready(held) => got.insert(held.unwrap()).status() == Status::Held,
+        Poll::Pending => false,
+    });
+    assert_eq!(Inspect::list(&store, "queue").unwrap().len(), 2, "it has two of the permits");
+    block_on(lock.try_acquire()).expect("the third permit is free");
+    let Poll::Ready(held) = first.as_mut().poll(&mut cx) else { panic!("the first one waits") };
+    drop((held, got));
+    assert!(Inspect::list(&store, "queue").unwrap().is_empty());
+}
+
+#[test]
 fn a_waiter_that_gives_up_leaves_the_queue() {
     let store = LocMem::for_this_process_only();
     let held = Lock::new(&store, "queue").acquire().unwrap();
@@ -129,7 +153,7 @@ fn two_settings_of_one_store_share_its_keys() {
     Lock::new(&bare, "lock:x").try_acquire().unwrap().release().unwrap();
 }
 
-fn wait_until(condition: impl Fn() -> bool) {
+fn wait_until(mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + SOON;
     while !condition() {
         assert!(Instant::now() < until, "not in time");

@@ -233,6 +233,8 @@ faults! {
     OnePermitTooFew,
     /// Grants one permit more than there are.
     OnePermitTooMany,
+    /// Grants two permits to whoever waits for one.
+    TwoPermitsForAWaiter,
 
     // Waiting.
 

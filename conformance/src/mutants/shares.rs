@@ -98,6 +98,9 @@ impl Model {
         record.holder = None;
         record.shares = standing;
         record.shares.push(Share { holding, fence: fence.get(), permits });
+        if self.has(Fault::TwoPermitsForAWaiter) && claim.waits() {
+            record.shares.extend(record.shares.last().cloned());
+        }
         if self.has(Fault::SharesLiveTogether) {
             let longest = record.shares.iter().filter_map(|share| share.holding.deadline).max();
             record.shares.iter_mut().for_each(|share| share.holding.deadline = longest);
