@@ -30,6 +30,7 @@ mod capability;
 mod claim;
 mod clock;
 mod default;
+mod doubts;
 mod engine;
 mod error;
 mod fence;

@@ -169,22 +169,21 @@ impl<B: AsyncHandle> Renewing<B> {
             .filter(|(lease, _)| lease.is_to_be_renewed())
             .collect();
         let sent = backend.site().now();
+        let exchanges: Vec<_> = live.iter().map(|(lease, _)| lease.routine_exchange(sent)).collect();
         let due: Vec<_> = live
             .iter()
-            .map(|(lease, _)| Renewal::new(&lease.claim, &lease.grant, lease.routine_ttl(sent)))
+            .zip(&exchanges)
+            .map(|((lease, _), exchange)| Renewal::new(&lease.claim, &lease.grant, exchange.ttl))
             .collect();
         let asking: Vec<_> = live
             .into_iter()
-            .zip(&due)
-            .map(|((lease, turn), due)| {
-                let exchange = Exchange { sent, ttl: due.ttl() };
-                Asking { lease, exchange: Some(exchange), turn: Some(turn) }
-            })
+            .zip(&exchanges)
+            .map(|((lease, turn), exchange)| Asking { lease, exchange: Some(*exchange), turn: Some(turn) })
             .collect();
         let mut answers = backend.renew_many(&due).await.into_iter();
-        for (asking, due) in asking.into_iter().zip(&due) {
+        for (asking, exchange) in asking.into_iter().zip(&exchanges) {
             let (lease, turn) = (asking.lease, asking.answered());
-            lease.settle(sent, due.ttl(), &answers.next().unwrap_or_else(unanswered));
+            drop(lease.settle(*exchange, answers.next().unwrap_or_else(unanswered)));
             drop(turn);
         }
     }
