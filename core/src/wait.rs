@@ -187,8 +187,10 @@ impl<'c> Wait<'c> {
         }
         // A store that is down when first asked is an error at once.
         if self.fresh || !self.policy.failed(now, Jitter::random()) {
-            let message: Arc<str> = error.to_string().into();
-            self.site.in_line(self.claim.key(), |line| line.fail(&message));
+            if !error.is_too_late() {
+                let message: Arc<str> = error.to_string().into();
+                self.site.in_line(self.claim.key(), |line| line.fail(&message));
+            }
             return Err(error);
         }
         observe::tell(self.site, self.claim, Event::Unanswered { error: &error });
