@@ -100,7 +100,12 @@ impl<B: Handle> Lock<B> {
         self.option(|target| target.mode = Mode::Shared).ruled()
     }
 
-    /// Lets at most `limit` holders hold the lock at once. All must give the same limit.
+    /// Lets at most `limit` holders hold the lock at once, from 1 to `u32::MAX`; with 0, every acquire is
+    /// `Misconfigured`.
+    ///
+    /// All should give the same limit. It is not stored: each claim is granted while fewer than its own
+    /// limit hold the lock. So of limits that differ the largest is in force as a whole, and who gave a
+    /// smaller one waits until fewer than that are left.
     pub fn permit(self, limit: u32) -> Lock<B, Unlocked<Permit>>
     where
         B: Permits,
