@@ -21,6 +21,7 @@ cases! {
     permits_keep_a_writer_out needs [Permits] breaks [SharesBesideAHolder, HolderBesideShares];
     threads_never_hold_more_permits_than_there_are needs [Permits] breaks [LooksThenTakes];
     processes_never_hold_more_permits_than_there_are needs [Permits, Processes] breaks [LocksPerProcess];
+    a_permit_counts_against_the_limit_of_who_asks needs [Permits] breaks [PermitsKeepTheFirstLimit];
     fences_grow_over_permits needs [Permits] breaks [OneFenceForAllShares];
     a_waiter_gets_a_permit_that_expires needs [Permits] breaks [SharesLiveTogether];
     a_waiter_gets_one_permit_when_several_expire needs [Permits] breaks [TwoPermitsForAWaiter];
@@ -153,6 +154,23 @@ fn processes_never_hold_more_permits_than_there_are(ctx: &Ctx) -> Outcome {
     let won = agents.iter_mut().map(|agent| Ok(agent.answer()?.won()?.len())).collect::<Outcome<Vec<_>>>()?;
     let all: usize = won.iter().sum();
     check!(all == 4, "expected 4 permits to be granted, saw {won:?}");
+    Ok(())
+}
+
+fn a_permit_counts_against_the_limit_of_who_asks(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let (two, three) = (lock.clone().permit(2), lock.permit(3));
+    let held = [two.try_acquire()?, two.try_acquire()?];
+    denied(two.try_acquire(), "a third of two permits")?;
+    let third = three.try_acquire()?;
+    denied(three.try_acquire(), "a fourth of three permits")?;
+    let [first, second] = held;
+    first.release()?;
+    denied(two.try_acquire(), "one of two permits beside two holders")?;
+    second.release()?;
+    let again = two.try_acquire()?;
+    again.release()?;
+    third.release()?;
     Ok(())
 }
 

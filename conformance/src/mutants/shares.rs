@@ -59,9 +59,11 @@ impl Model {
     fn has_room(&self, record: &Record, mode: Mode) -> bool {
         let sharers = self.sharers(record);
         let alike = |permit| sharers.iter().all(|share| share.permits.is_some() == permit);
+        let first = sharers.first().and_then(|share| share.permits);
         let limit = |limit: u32| match self.fault() {
             Some(Fault::OnePermitTooFew) => limit as usize - 1,
             Some(Fault::OnePermitTooMany) => limit as usize + 1,
+            Some(Fault::PermitsKeepTheFirstLimit) => first.unwrap_or(limit) as usize,
             _ => limit as usize,
         };
         let alone = self.holder(record).is_some() && !self.has(Fault::SharesBesideAHolder);
