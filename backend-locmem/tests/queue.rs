@@ -1,13 +1,16 @@
 //! What is true of local memory alone: its own queue, and entries that come and go.
 
 use std::future::Future;
-use std::sync::mpsc;
+use std::panic::catch_unwind;
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tenure_core::aio::{self, block_on};
-use tenure_core::{Backend, Inspect, Lock, Name, Status};
+use tenure_core::{
+    Attempt, Backend, Claim, Held, Inspect, Lock, Name, Release, Renewal, Result, Site, Status, Watch,
+};
 use tenure_locmem::LocMem;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -101,6 +104,62 @@ fn who_asks_again_from_within_the_queue_is_granted_once() {
     let Poll::Ready(held) = first.as_mut().poll(&mut cx) else { panic!("the first one waits") };
     drop((held, got));
     assert!(Inspect::list(&store, "queue").unwrap().is_empty());
+}
+
+/// The same store, which panics once it has queued a claim; before that, another one lets go of the lock
+/// if there is one to do so.
+#[derive(Clone)]
+struct Panicky {
+    store: LocMem,
+    other: Arc<Mutex<Option<Lock<LocMem, Held>>>>,
+}
+
+impl Backend for Panicky {
+    type Grant = ();
+    type Handle = Self;
+
+    fn handle(&self) -> Self {
+        self.clone()
+    }
+
+    fn site(&self) -> &Site {
+        Backend::site(&self.store)
+    }
+
+    fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
+        Backend::try_acquire(&self.store, claim)
+    }
+
+    fn renew(&self, due: Renewal<'_, ()>) -> Result<()> {
+        Backend::renew(&self.store, due)
+    }
+
+    fn release(&self, end: Release<'_, ()>) -> Result<()> {
+        Backend::release(&self.store, end)
+    }
+
+    fn abandon(&self, claim: &Claim) {
+        Backend::abandon(&self.store, claim);
+    }
+
+    fn watch(&self, claim: &Claim) -> Result<Watch> {
+        let _promise = Backend::watch(&self.store, claim)?;
+        drop(self.other.lock().unwrap().take());
+        panic!("a store that panics");
+    }
+}
+
+#[test]
+fn a_waiter_whose_store_panics_leaves_the_queue_and_passes_on_what_it_was_given() {
+    let store = LocMem::for_this_process_only();
+    let held = Lock::new(&store, "queue").acquire().unwrap();
+    let panicky = Panicky { store: store.clone(), other: Arc::default() };
+    let lock = Lock::new(&panicky, "queue");
+    assert!(catch_unwind(|| lock.acquire().map(drop)).is_err());
+    assert_eq!(store.waiting("lock:queue"), 0);
+    *panicky.other.lock().unwrap() = Some(held);
+    assert!(catch_unwind(|| lock.acquire().map(drop)).is_err());
+    Lock::new(&store, "queue").try_acquire().unwrap().release().unwrap();
 }
 
 #[test]
