@@ -32,6 +32,7 @@ mod clock;
 mod default;
 mod doubts;
 mod engine;
+mod erase;
 mod error;
 mod fence;
 mod forward;
