@@ -152,6 +152,21 @@ fn who_has_a_place_in_the_queue_of_a_store_asks_again_only_when_told_to_and_leav
     assert!(given.is_none() && leftover, "its place in the queue stays taken");
 }
 
+#[test]
+fn who_is_told_to_ask_while_its_place_is_promised_asks() {
+    let site = Site::queued("test:", Settings::default());
+    let (claim, waker) = (claim(&site).waiting(), Waker::from(Arc::new(Task::default())));
+    let mut wait = Wait::new(&site, &claim, NOW, None);
+    wait.denied(NOW, Denied::new().retry_after(Duration::from_secs(30)).queued());
+    // As when the connection broke over which it was handed the lock.
+    site.notify_all();
+    assert!(matches!(wait.turn(&waker, NOW), Turn::Watch));
+    wait.watching(NOW, Ok(Watch::queued(())));
+    assert!(matches!(wait.turn(&waker, NOW), Turn::Ask), "it waits for what it was told already");
+    wait.denied(NOW, Denied::new().retry_after(Duration::from_secs(30)).queued());
+    assert!(matches!(wait.turn(&waker, NOW), Turn::Sleep(_)), "it asks again and again");
+}
+
 /// Two waits of one process: one that wins as often as a process may in a row, and the one behind it.
 fn after_a_turn(promise: fn() -> Watch, check: impl FnOnce(&Site, &mut Wait<'_>, &Waker)) {
     let site = Site::new("test:", Settings::default());
