@@ -16,8 +16,8 @@ any_backend! {
     ///
     /// It shares identity and waiting lines with the store that it was made of. What the store can do
     /// beyond the basic operations was recorded when it was made: [`inspect`](Self::inspect),
-    /// [`restorable`](Self::restorable) and [`sessions`](Self::sessions) answer by `Option`, where the
-    /// typed store answers at compile time.
+    /// [`restorable`](Self::restorable), [`sessions`](Self::sessions), [`shared`](Self::shared) and
+    /// [`permits`](Self::permits) answer by `Option`, where the typed store answers at compile time.
     ///
     /// ```
     /// use tenure_core::{AnyBackend, Held, Lock};
