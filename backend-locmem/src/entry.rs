@@ -114,6 +114,10 @@ impl State {
             // What is free goes to those who wait, and nobody overtakes them: a reader no writer.
             Some(_) => {
                 entry.hand_on(self);
+                // It may have been one of those, and has it by now.
+                if let Some(granted) = self.adopt(claim) {
+                    return Ok(granted);
+                }
                 self.queue.is_empty()
             }
         };

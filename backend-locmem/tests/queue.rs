@@ -1,13 +1,16 @@
 //! What is true of local memory alone: its own queue, and entries that come and go.
 
 use std::future::Future;
-use std::sync::mpsc;
+use std::panic::catch_unwind;
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tenure_core::aio::{self, block_on};
-use tenure_core::{Backend, Inspect, Lock, Name};
+use tenure_core::{
+    Attempt, Backend, Claim, Held, Inspect, Lock, Name, Release, Renewal, Result, Site, Status, Watch,
+};
 use tenure_locmem::LocMem;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -80,6 +83,87 @@ fn a_task_that_is_dropped_leaves_the_queue_and_passes_on_what_it_was_given() {
 }
 
 #[test]
+fn who_asks_again_from_within_the_queue_is_granted_once() {
+    let store = LocMem::for_this_process_only();
+    let (lock, ttl) = (aio::Lock::new(&store, "queue").permit(3), Duration::from_millis(50));
+    let holder = lock.clone().ttl(ttl).release_on_drop(false);
+    (0..3).for_each(|_| drop(block_on(holder.try_acquire()).unwrap()));
+    let mut cx = Context::from_waker(Waker::noop());
+    let (mut first, mut second) = (Box::pin(lock.acquire()), Box::pin(lock.acquire()));
+    assert!(first.as_mut().poll(&mut cx).is_pending() && second.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(store.waiting("lock:queue"), 2);
+    // All three leases are over, and the second in the queue is the first to ask.
+    thread::sleep(ttl);
+    let mut got = None;
+    wait_until(|| match second.as_mut().poll(&mut cx) {
+        Poll::Ready(held) => got.insert(held.unwrap()).status() == Status::Held,
+        Poll::Pending => false,
+    });
+    assert_eq!(Inspect::list(&store, "queue").unwrap().len(), 2, "it has two of the permits");
+    drop(block_on(lock.try_acquire()).expect("the third permit is free"));
+    let Poll::Ready(held) = first.as_mut().poll(&mut cx) else { panic!("the first one waits") };
+    drop((held, got));
+    assert!(Inspect::list(&store, "queue").unwrap().is_empty());
+}
+
+/// The same store, which panics once it has queued a claim; before that, another one lets go of the lock
+/// if there is one to do so.
+#[derive(Clone)]
+struct Panicky {
+    store: LocMem,
+    other: Arc<Mutex<Option<Lock<LocMem, Held>>>>,
+}
+
+impl Backend for Panicky {
+    type Grant = ();
+    type Handle = Self;
+
+    fn handle(&self) -> Self {
+        self.clone()
+    }
+
+    fn site(&self) -> &Site {
+        Backend::site(&self.store)
+    }
+
+    fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
+        Backend::try_acquire(&self.store, claim)
+    }
+
+    fn renew(&self, due: Renewal<'_, ()>) -> Result<()> {
+        Backend::renew(&self.store, due)
+    }
+
+    fn release(&self, end: Release<'_, ()>) -> Result<()> {
+        Backend::release(&self.store, end)
+    }
+
+    fn abandon(&self, claim: &Claim) {
+        Backend::abandon(&self.store, claim);
+    }
+
+    #[expect(clippy::panic, reason = "what it is made for")]
+    fn watch(&self, claim: &Claim) -> Result<Watch> {
+        let _promise = Backend::watch(&self.store, claim)?;
+        drop(self.other.lock().expect("nobody panics while it is locked").take());
+        panic!("a store that panics");
+    }
+}
+
+#[test]
+fn a_waiter_whose_store_panics_leaves_the_queue_and_passes_on_what_it_was_given() {
+    let store = LocMem::for_this_process_only();
+    let held = Lock::new(&store, "queue").acquire().unwrap();
+    let panicky = Panicky { store: store.clone(), other: Arc::default() };
+    let lock = Lock::new(&panicky, "queue");
+    assert!(catch_unwind(|| lock.acquire().map(drop)).is_err());
+    assert_eq!(store.waiting("lock:queue"), 0);
+    *panicky.other.lock().unwrap() = Some(held);
+    assert!(catch_unwind(|| lock.acquire().map(drop)).is_err());
+    Lock::new(&store, "queue").try_acquire().unwrap().release().unwrap();
+}
+
+#[test]
 fn a_waiter_that_gives_up_leaves_the_queue() {
     let store = LocMem::for_this_process_only();
     let held = Lock::new(&store, "queue").acquire().unwrap();
@@ -129,7 +213,7 @@ fn two_settings_of_one_store_share_its_keys() {
     Lock::new(&bare, "lock:x").try_acquire().unwrap().release().unwrap();
 }
 
-fn wait_until(condition: impl Fn() -> bool) {
+fn wait_until(mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + SOON;
     while !condition() {
         assert!(Instant::now() < until, "not in time");

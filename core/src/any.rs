@@ -4,97 +4,37 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::erase::any_backend;
 use crate::{
     Advice, Attempt, Backend, Claim, Granted, Handle, Inspect, Permits, Release, Renewal, Restore, Result,
     SessionLocks, SharedLocks, Site, Watch,
 };
 
-/// Any store, for struct fields, for `tenure::connect` and for the process-wide
-/// default.
-///
-/// It shares identity and waiting lines with the store that it was made of. What the store can do
-/// beyond the basic operations was recorded when it was made: [`inspect`](Self::inspect),
-/// [`restorable`](Self::restorable) and [`sessions`](Self::sessions) answer by `Option`, where the
-/// typed store answers at compile time.
-///
-/// ```
-/// use tenure_core::{AnyBackend, Held, Lock};
-///
-/// struct Job {
-///     running: Option<Lock<AnyBackend, Held>>,
-/// }
-/// ```
-#[derive(Clone)]
-pub struct AnyBackend {
-    store: Arc<dyn Erased>,
-    inspect: Option<Arc<dyn Inspect>>,
-    restore: Option<Arc<dyn ErasedRestore>>,
-    sessions: bool,
-    shared: bool,
-    permits: bool,
+any_backend! {
+    /// Any store, for struct fields, for `tenure::connect` and for the process-wide
+    /// default.
+    ///
+    /// It shares identity and waiting lines with the store that it was made of. What the store can do
+    /// beyond the basic operations was recorded when it was made: [`inspect`](Self::inspect),
+    /// [`restorable`](Self::restorable), [`sessions`](Self::sessions), [`shared`](Self::shared) and
+    /// [`permits`](Self::permits) answer by `Option`, where the typed store answers at compile time.
+    ///
+    /// ```
+    /// use tenure_core::{AnyBackend, Held, Lock};
+    ///
+    /// struct Job {
+    ///     running: Option<Lock<AnyBackend, Held>>,
+    /// }
+    /// ```
+    Handle, Inspect, Restore
 }
 
 impl AnyBackend {
-    /// Erases a store that has no capabilities to record.
-    #[must_use]
-    pub fn new<B: Handle>(store: B) -> Self {
-        Self::erase(store).build()
-    }
-
-    /// Erases a store, recording what else it can do.
-    ///
-    /// ```ignore
-    /// AnyBackend::erase(store).inspect().restore().build()
-    /// ```
-    #[must_use]
-    pub fn erase<B: Handle>(store: B) -> Erase<B> {
-        let erased = Self {
-            store: Arc::new(Typed(store.clone())),
-            inspect: None,
-            restore: None,
-            sessions: false,
-            shared: false,
-            permits: false,
-        };
-        Erase { store, erased }
-    }
-
     /// Looking at locks from outside, if the store can.
     #[must_use]
     pub fn inspect(&self) -> Option<&dyn Inspect> {
         self.inspect.as_deref()
     }
-
-    /// The store as one whose locks can be taken up again by their owner tokens, if they can.
-    #[must_use]
-    pub fn restorable(&self) -> Option<AnyRestore> {
-        let restore = self.restore.clone()?;
-        Some(AnyRestore { any: self.clone(), restore })
-    }
-
-    /// The store as one that can hold a lock without a lease, if it can.
-    #[must_use]
-    pub fn sessions(&self) -> Option<AnySessions> {
-        self.sessions.then(|| AnySessions { any: self.clone() })
-    }
-
-    /// The store as one whose locks readers can share, if they can.
-    #[must_use]
-    pub fn shared(&self) -> Option<AnyShared> {
-        self.shared.then(|| AnyShared { any: self.clone() })
-    }
-
-    /// The store as one that counts permits, if it can.
-    #[must_use]
-    pub fn permits(&self) -> Option<AnyPermits> {
-        self.permits.then(|| AnyPermits { any: self.clone() })
-    }
-}
-
-/// Records what a store can do while its type is still known.
-pub struct Erase<B> {
-    store: B,
-    erased: AnyBackend,
 }
 
 impl<B: Handle> Erase<B> {
@@ -106,58 +46,6 @@ impl<B: Handle> Erase<B> {
     {
         self.erased.inspect = Some(Arc::new(self.store.clone()));
         self
-    }
-
-    /// Records that locks can be restored.
-    #[must_use]
-    pub fn restore(mut self) -> Self
-    where
-        B: Restore,
-    {
-        self.erased.restore = Some(Arc::new(Typed(self.store.clone())));
-        self
-    }
-
-    /// Records that it has locks without a lease.
-    #[must_use]
-    pub fn sessions(mut self) -> Self
-    where
-        B: SessionLocks,
-    {
-        self.erased.sessions = true;
-        self
-    }
-
-    /// Records that readers can share its locks.
-    #[must_use]
-    pub fn shared(mut self) -> Self
-    where
-        B: SharedLocks,
-    {
-        self.erased.shared = true;
-        self
-    }
-
-    /// Records that it counts permits.
-    #[must_use]
-    pub fn permits(mut self) -> Self
-    where
-        B: Permits,
-    {
-        self.erased.permits = true;
-        self
-    }
-
-    /// The erased store.
-    #[must_use]
-    pub fn build(self) -> AnyBackend {
-        self.erased
-    }
-}
-
-impl<B: Handle> fmt::Debug for Erase<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.erased.fmt(f)
     }
 }
 
@@ -263,42 +151,11 @@ impl<B: Handle + Restore> ErasedRestore for Typed<B> {
     }
 }
 
-/// An [`AnyBackend`] whose locks can be taken up again; see [`AnyBackend::restorable`].
-#[derive(Clone)]
-pub struct AnyRestore {
-    any: AnyBackend,
-    restore: Arc<dyn ErasedRestore>,
-}
-
 impl Restore for AnyRestore {
     fn restore(&self, claim: &Claim) -> Result<Granted<AnyGrant>> {
         self.restore.restore_erased(claim)
     }
 }
-
-/// An [`AnyBackend`] that can hold a lock without a lease; see [`AnyBackend::sessions`].
-#[derive(Clone)]
-pub struct AnySessions {
-    any: AnyBackend,
-}
-
-impl SessionLocks for AnySessions {}
-
-/// An [`AnyBackend`] whose locks readers can share; see [`AnyBackend::shared`].
-#[derive(Clone)]
-pub struct AnyShared {
-    any: AnyBackend,
-}
-
-impl SharedLocks for AnyShared {}
-
-/// An [`AnyBackend`] that counts permits; see [`AnyBackend::permits`].
-#[derive(Clone)]
-pub struct AnyPermits {
-    any: AnyBackend,
-}
-
-impl Permits for AnyPermits {}
 
 macro_rules! erased {
     ($($store:ident: $erased:ident $(. $field:ident)*;)*) => {$(
@@ -345,12 +202,6 @@ macro_rules! erased {
 
             fn diagnose(&$erased) -> Vec<Advice> {
                 $erased$(.$field)*.store.diagnose()
-            }
-        }
-
-        impl fmt::Debug for $store {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($store)).field("store", &self.site().label()).finish_non_exhaustive()
             }
         }
     )*};

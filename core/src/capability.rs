@@ -22,7 +22,8 @@ pub trait DurableFence {}
 )]
 pub trait SharedLocks {}
 
-/// A counted number of holders may hold a lock at once.
+/// A counted number of holders may hold a lock at once. A claim is granted while fewer hold it than the
+/// claim's own [limit](crate::Mode::Permit), whatever the others gave.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no permits",
     label = "cannot count permits on this store",

@@ -162,7 +162,7 @@ impl Claim {
         Ok(Self {
             owner,
             term: target.term()?,
-            mode: target.mode,
+            mode: target.mode()?,
             floor: Fence::new(target.floor.load(Ordering::Relaxed)),
             detached: !target.release_on_drop,
             waits: false,
@@ -237,7 +237,7 @@ pub enum Mode {
     Shared,
     /// One of at most this many permits.
     Permit {
-        /// How many may hold at once.
+        /// How many may hold at once, 1 or more.
         limit: u32,
     },
 }
@@ -325,6 +325,15 @@ impl Target {
 
     pub(crate) fn name(&self) -> &str {
         &self.key[self.prefix_len..]
+    }
+
+    fn mode(&self) -> Result<Mode> {
+        match self.mode {
+            Mode::Permit { limit: 0 } => {
+                Err(Error::misconfigured("a lock with 0 permits can never be had; give at least 1"))
+            }
+            mode => Ok(mode),
+        }
     }
 
     fn term(&self) -> Result<Term> {

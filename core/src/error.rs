@@ -27,6 +27,8 @@ struct Inner {
     retry_after: Option<Duration>,
     holder: Option<Fence>,
     settled: bool,
+    /// Whether the store did answer, only too late.
+    too_late: bool,
 }
 
 /// The kinds of [`Error`].
@@ -81,6 +83,7 @@ impl Error {
             retry_after: None,
             holder: None,
             settled: kind != Kind::Unavailable,
+            too_late: false,
         }))
     }
 
@@ -130,7 +133,15 @@ impl Error {
 
     /// An answer that came when its lease had run out already. The store may still have the grant.
     pub(crate) fn granted_too_late() -> Self {
-        Self::unavailable("the store answered after the lease had already run out; use a longer ttl")
+        let late = "the store answered after the lease had already run out; use a longer ttl";
+        let mut error = Self::unavailable(late);
+        error.0.too_late = true;
+        error
+    }
+
+    /// Whether it is of such an answer: no silence, and nobody's trouble but this claim's.
+    pub(crate) fn is_too_late(&self) -> bool {
+        self.0.too_late
     }
 
     pub(crate) fn with_denied(mut self, denied: Denied) -> Self {

@@ -1,7 +1,8 @@
 //! A lock that is not held: its options, and the ways to get it.
 
 use std::fmt;
-use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::mem;
+use std::panic::{AssertUnwindSafe, Location, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,7 +101,12 @@ impl<B: Handle> Lock<B> {
         self.option(|target| target.mode = Mode::Shared).ruled()
     }
 
-    /// Lets at most `limit` holders hold the lock at once. All must give the same limit.
+    /// Lets at most `limit` holders hold the lock at once, from 1 to `u32::MAX`; with 0, every acquire is
+    /// `Misconfigured`.
+    ///
+    /// All should give the same limit. It is not stored: each claim is granted while fewer than its own
+    /// limit hold the lock. So of limits that differ the largest is in force as a whole, and who gave a
+    /// smaller one waits until fewer than that are left.
     pub fn permit(self, limit: u32) -> Lock<B, Unlocked<Permit>>
     where
         B: Permits,
@@ -223,7 +229,7 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
     fn try_with(&self, claim: Claim) -> Result<Lock<B, Held<R>>> {
         claim.tally().asked();
         let sent = self.sent();
-        match self.data.backend.try_acquire(&claim) {
+        match self.or_leave_nothing(&claim, || self.data.backend.try_acquire(&claim)) {
             Ok(Attempt::Granted(granted)) => self.begin(claim, granted, sent),
             Ok(Attempt::Denied(denied)) => Err(self.error(Error::contended(denied))),
             Err(error) => {
@@ -297,9 +303,12 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         let rest = alone && !site.is_direct() && site.asks_alone(claim.key()) && backend.is_awaited(&claim);
         // Without a line, the first answer is all that most acquisitions need.
         if alone && !rest {
-            match self.ask(&claim) {
+            match self.or_leave_nothing(&claim, || self.ask(&claim)) {
                 Ok(Answer::Held(held)) => return Ok(held),
-                Ok(Answer::Denied(denied)) => return self.wait_on(&claim, until, Some(denied), false),
+                Ok(Answer::Denied(denied)) => {
+                    return self
+                        .or_leave_nothing(&claim, || self.wait_on(&claim, until, Some(denied), false));
+                }
                 Err(error) if error.is_quarantined() => {}
                 Err(error) => {
                     if !error.is_settled() {
@@ -309,7 +318,7 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
                 }
             }
         }
-        self.wait_on(&claim, until, None, rest)
+        self.or_leave_nothing(&claim, || self.wait_on(&claim, until, None, rest))
     }
 
     /// Waits after a first denial, or in a line.
@@ -384,6 +393,14 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
         self.begin(claim.clone(), Granted { grant, fence, lease, since }, since)
     }
 
+    /// Asks the store something. If it panics, what it did is as unknown as when an answer gets lost.
+    fn or_leave_nothing<T>(&self, claim: &Claim, ask: impl FnOnce() -> T) -> T {
+        let panicking = Panicking { lock: self, claim };
+        let answer = ask();
+        mem::forget(panicking);
+        answer
+    }
+
     /// Takes back what the store may keep for a claim that gave up.
     fn leave_nothing(&self, claim: &Claim) {
         if self.site().is_direct() {
@@ -406,4 +423,17 @@ impl<B: Handle, R: Rule> Lock<B, Unlocked<R>> {
 enum Answer<B: Handle, R: Rule> {
     Held(Lock<B, Held<R>>),
     Denied(crate::Denied),
+}
+
+/// A claim about which the store is asked. Dropped by its panic, it takes back what the store may keep.
+struct Panicking<'l, B: Handle, R: Rule> {
+    lock: &'l Lock<B, Unlocked<R>>,
+    claim: &'l Claim,
+}
+
+impl<B: Handle, R: Rule> Drop for Panicking<'_, B, R> {
+    fn drop(&mut self) {
+        // A store that panics once may do so again, and a second panic would end the program.
+        drop(catch_unwind(AssertUnwindSafe(|| self.lock.leave_nothing(self.claim))));
+    }
 }

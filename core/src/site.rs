@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::aio::Task;
 use crate::any::AnyGrant;
+use crate::doubts::Doubts;
 use crate::engine::{Engine, Key, Lane};
 use crate::line::Line;
 use crate::policy::Budget;
@@ -43,6 +44,7 @@ struct Inner {
     lines: Mutex<HashMap<Box<str>, Line>>,
     waiters: Mutex<HashMap<Owner, Arc<Waiter>>>,
     held: Mutex<HashMap<Box<str>, Vec<Listed>>>,
+    doubts: Doubts,
     /// How often a lone waiter of this process asked for a key in a row.
     alone: Mutex<HashMap<Box<str>, Budget>>,
     lane: Lane,
@@ -131,6 +133,7 @@ impl Site {
             lines: Mutex::default(),
             waiters: Mutex::default(),
             held: Mutex::default(),
+            doubts: Doubts::default(),
             alone: Mutex::default(),
             lane: Lane::default(),
         }));
@@ -229,14 +232,27 @@ impl Site {
     }
 
     /// Says that the store may have forgotten the grants of these keys, as after a fail-over: what is
-    /// held of them is [`Unknown`](crate::Status::Unknown) until a renewal verifies it, and what is
-    /// renewed anyway is renewed at once.
-    pub fn doubt(&self, which: impl Fn(&str) -> bool) {
+    /// held of them is [`Unknown`](crate::Status::Unknown) until a renewal that begins after this has
+    /// verified it, and what is renewed anyway is renewed at once. An answer that is under way meanwhile,
+    /// to a renewal or to an attempt, counts as one from before.
+    ///
+    /// So it must be called once no new request goes to where the store may have forgotten them. `which`
+    /// is called under mutexes of the site, now and for grants that arrive later: it has to be quick, and
+    /// must not call the site.
+    pub fn doubt(&self, which: impl Fn(&str) -> bool + Send + Sync + 'static) {
+        let which = Arc::new(which);
+        // Before what is held is looked at: whoever is listed only then looks here.
+        self.0.doubts.add(self.now(), which.clone());
         let held = lock(&self.0.held);
         let doubtful = held.iter().filter(|(key, _)| which(key)).flat_map(|(_, leases)| leases);
         let doubtful: Vec<_> = doubtful.filter_map(Weak::upgrade).collect();
         drop(held);
         doubtful.iter().for_each(|lease| lease.doubt());
+    }
+
+    /// Whether a grant of a key that was asked for at `sent` is in doubt since.
+    pub(crate) fn doubts(&self, key: &str, sent: Moment) -> bool {
+        self.0.doubts.concern(key, sent)
     }
 
     /// Says that this process has taken a lock from its holder, for those who

@@ -7,7 +7,8 @@ use crate::Cause;
 pub enum Status {
     /// Granted or renewed, and the lease has not ended.
     Held,
-    /// A renewal went unanswered; the lease has not ended, and it is tried again until it has.
+    /// A renewal went unanswered, or the store may have forgotten the lock; the lease has not ended. What
+    /// is kept alive is renewed until that is answered or the lease has ended.
     Unknown,
     /// No more, and never again: get it anew.
     Lost(Cause),

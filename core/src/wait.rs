@@ -26,6 +26,8 @@ pub(crate) struct Wait<'c> {
     /// Whether the store may keep something for this claim: a place in its queue, or a grant whose
     /// answer got lost.
     leftover: bool,
+    /// Whether it was told to ask since it was denied last.
+    told: bool,
     /// Whether nothing has been heard of the store yet, nor of a line before this one.
     fresh: bool,
     _waiting: Waiting,
@@ -69,6 +71,7 @@ impl<'c> Wait<'c> {
             last_error: None,
             last_denied: Denied::new(),
             leftover: false,
+            told: false,
             fresh: false,
             _waiting: Waiting::begin(site),
         };
@@ -117,6 +120,7 @@ impl<'c> Wait<'c> {
             }
             // A store that has the claim in its queue hands it what was released.
             if news.notified || (news.released && !self.last_denied.queued) {
+                self.told = true;
                 match std::mem::take(&mut self.steps_back) {
                     true => self.step_back(now, news.notified),
                     false => self.policy.notified(now),
@@ -150,6 +154,7 @@ impl<'c> Wait<'c> {
 
     fn turned_away(&mut self, now: Moment, denied: Denied) {
         self.leftover |= denied.queued;
+        self.told = false;
         self.fresh = false;
         self.last_denied = denied;
         self.last_error = None;
@@ -187,8 +192,10 @@ impl<'c> Wait<'c> {
         }
         // A store that is down when first asked is an error at once.
         if self.fresh || !self.policy.failed(now, Jitter::random()) {
-            let message: Arc<str> = error.to_string().into();
-            self.site.in_line(self.claim.key(), |line| line.fail(&message));
+            if !error.is_too_late() {
+                let message: Arc<str> = error.to_string().into();
+                self.site.in_line(self.claim.key(), |line| line.fail(&message));
+            }
             return Err(error);
         }
         observe::tell(self.site, self.claim, Event::Unanswered { error: &error });
@@ -207,7 +214,7 @@ impl<'c> Wait<'c> {
             return;
         }
         let delivers = watch.is_queued() && self.last_denied.queued;
-        let Self { site, claim, policy, last_denied, .. } = self;
+        let Self { site, claim, policy, last_denied, told, .. } = self;
         let kept = site.in_line(claim.key(), |line| {
             if delivers {
                 policy.denied(now, last_denied.retry_after, Some(&watch), Jitter::random());
@@ -215,8 +222,9 @@ impl<'c> Wait<'c> {
             line.keep_watch(watch)
         });
         drop(kept);
-        if !delivers {
-            // The lock may have become free between the denial and now.
+        if !delivers || *told {
+            // The lock may have become free between the denial and now; or the store's news of that got
+            // lost, and it was told to ask by itself.
             policy.notified(now);
         }
     }

@@ -273,6 +273,17 @@ fn a_batch_that_is_dropped_with_its_runtime_is_tried_again() {
 }
 
 #[test]
+fn a_runtime_that_has_ended_is_given_renewals_no_faster_than_a_store_that_is_silent() {
+    let store = AsyncFake::new(Fake::new(true, settings(Duration::from_millis(900))), 1);
+    let held = block_on(Lock::new(&store, "a").acquire()).unwrap();
+    store.end_runtime(true);
+    wait_until("a renewal was dropped", || store.spawned() > 0);
+    wait_until("it counts as unanswered", || held.status() != Status::Held);
+    assert_eq!(block_on(held.lost()), Cause::Expired);
+    assert!(store.spawned() < 20, "{} tasks in two thirds of a lease", store.spawned());
+}
+
+#[test]
 fn a_loss_wakes_every_task_that_waits_for_it() {
     let store = AsyncFake::new(Fake::new(true, settings(Duration::from_millis(100))), 0);
     let held = block_on(Lock::new(&store, "a").acquire()).unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tenure_core::aio::{self, AsyncBackend, Task, block_on};
 use tenure_core::{
-    Attempt, Backend, Claim, Error, Fence, Granted, Lease, Lock, Name, Release, Renewal, Result,
+    Attempt, Backend, Claim, Error, Fence, Granted, Lease, Lock, Name, Permits, Release, Renewal, Result,
     SessionLocks, Settings, Site,
 };
 
@@ -55,6 +55,8 @@ impl Backend for Generous {
 }
 
 impl SessionLocks for Generous {}
+
+impl Permits for Generous {}
 
 impl AsyncBackend for Generous {
     type Grant = ();
@@ -116,6 +118,22 @@ fn a_session_takes_no_lifetime() {
     let held = block_on(aio::Lock::new(&store, "a").session().try_acquire()).unwrap();
     assert!(block_on(held.renew_for(Duration::from_secs(1))).is_err_and(|error| error.is_misconfigured()));
     block_on(held.release()).unwrap();
+}
+
+#[test]
+fn no_permits_at_all_are_refused_before_the_store_is_asked() {
+    let store = Generous::new();
+    let says_what_to_do = |error: Error| error.is_misconfigured() && error.to_string().contains("at least 1");
+    let lock = Lock::new(&store, "a").permit(0);
+    for refused in [lock.try_acquire(), lock.acquire(), lock.acquire_for(Duration::from_secs(1))] {
+        assert!(refused.is_err_and(says_what_to_do));
+    }
+    let lock = aio::Lock::new(&store, "a").permit(0);
+    for refused in [block_on(lock.try_acquire()), block_on(lock.acquire())] {
+        assert!(refused.is_err_and(says_what_to_do));
+    }
+    assert_eq!(store.asked(), 0);
+    Lock::new(&store, "a").permit(1).try_acquire().unwrap().release().unwrap();
 }
 
 #[test]

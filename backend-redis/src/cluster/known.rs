@@ -140,14 +140,14 @@ impl<N: Clone> Known<N> {
         let before = std::mem::replace(&mut state.slots, slots.clone());
         state.stale = false;
         drop(state);
-        self.doubt(|slot| before.master(slot) != slots.master(slot));
+        self.doubt(move |slot| before.master(slot) != slots.master(slot));
     }
 
-    fn doubt(&self, changed: impl Fn(u16) -> bool) {
+    fn doubt(&self, changed: impl Fn(u16) -> bool + Send + Sync + 'static) {
         if let Some(site) = self.site.get()
             && (0..SLOTS).any(&changed)
         {
-            site.doubt(|key| changed(slot(key.as_bytes())));
+            site.doubt(move |key| changed(slot(key.as_bytes())));
         }
     }
 
@@ -164,7 +164,7 @@ impl<N: Clone> Known<N> {
         // Where one slot went others may have gone.
         state.stale = true;
         drop(state);
-        self.doubt(|changed| changed == slot);
+        self.doubt(move |changed| changed == slot);
     }
 
     fn state(&self) -> MutexGuard<'_, State<N>> {

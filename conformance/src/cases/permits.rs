@@ -21,8 +21,10 @@ cases! {
     permits_keep_a_writer_out needs [Permits] breaks [SharesBesideAHolder, HolderBesideShares];
     threads_never_hold_more_permits_than_there_are needs [Permits] breaks [LooksThenTakes, OnePermitTooFew];
     processes_never_hold_more_permits_than_there_are needs [Permits, Processes] breaks [LocksPerProcess];
+    a_permit_counts_against_the_limit_of_who_asks needs [Permits] breaks [PermitsKeepTheFirstLimit];
     fences_grow_over_permits needs [Permits] breaks [OneFenceForAllShares];
     a_waiter_gets_a_permit_that_expires needs [Permits] breaks [SharesLiveTogether];
+    a_waiter_gets_one_permit_when_several_expire needs [Permits] breaks [TwoPermitsForAWaiter];
 }
 
 fn as_many_hold_permits_as_there_are(ctx: &Ctx) -> Outcome {
@@ -156,6 +158,23 @@ fn processes_never_hold_more_permits_than_there_are(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
+fn a_permit_counts_against_the_limit_of_who_asks(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock();
+    let (two, three) = (lock.clone().permit(2), lock.permit(3));
+    let held = [two.try_acquire()?, two.try_acquire()?];
+    denied(two.try_acquire(), "a third of two permits")?;
+    let third = three.try_acquire()?;
+    denied(three.try_acquire(), "a fourth of three permits")?;
+    let [first, second] = held;
+    first.release()?;
+    denied(two.try_acquire(), "one of two permits beside two holders")?;
+    second.release()?;
+    let again = two.try_acquire()?;
+    again.release()?;
+    third.release()?;
+    Ok(())
+}
+
 fn fences_grow_over_permits(ctx: &Ctx) -> Outcome {
     let lock = ctx.lock().permit(3);
     let mut fences = Vec::new();
@@ -178,5 +197,35 @@ fn a_waiter_gets_a_permit_that_expires(ctx: &Ctx) -> Outcome {
     let waited = Moment::now().since(began);
     check!(waited >= ctx.ttl(), "expected the permit no earlier than its lease, saw it after {waited:?}");
     long.release()?;
+    Ok(())
+}
+
+/// Waiters wake up together, in any order, and one that finds the permits free may ask on behalf of all.
+fn a_waiter_gets_one_permit_when_several_expire(ctx: &Ctx) -> Outcome {
+    thread::scope(|scope| {
+        let rounds = (0..8).map(|_| scope.spawn(|| two_waiters_beside_three_permits(ctx)));
+        join_all(rounds.collect()).map(drop)
+    })
+}
+
+fn two_waiters_beside_three_permits(ctx: &Ctx) -> Outcome {
+    let lock = ctx.lock().permit(3);
+    let expiring = lock.clone().ttl(ctx.ttl()).release_on_drop(false);
+    for _ in 0..3 {
+        drop(expiring.try_acquire()?);
+    }
+    let waiters = thread::scope(|scope| {
+        let wait = || scope.spawn(|| -> Outcome<_> { Ok(lock.acquire_for(ctx.ttl() + SOON)?) });
+        join_all(vec![wait(), wait()])
+    })?;
+    let third = free_within(&lock, SOON, "a third permit beside two waiters that have theirs")?;
+    denied(lock.try_acquire(), "a fourth of three permits")?;
+    for held in waiters.into_iter().chain([third]) {
+        held.release()?;
+    }
+    let again = [lock.try_acquire()?, lock.try_acquire()?, lock.try_acquire()?];
+    for held in again {
+        held.release()?;
+    }
     Ok(())
 }

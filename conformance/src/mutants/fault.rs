@@ -233,6 +233,10 @@ faults! {
     OnePermitTooFew,
     /// Grants one permit more than there are.
     OnePermitTooMany,
+    /// Counts against the limit that the first holder gave, whatever the others give.
+    PermitsKeepTheFirstLimit,
+    /// Grants two permits to whoever waits for one.
+    TwoPermitsForAWaiter,
 
     // Waiting.
 

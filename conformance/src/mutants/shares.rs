@@ -59,9 +59,11 @@ impl Model {
     fn has_room(&self, record: &Record, mode: Mode) -> bool {
         let sharers = self.sharers(record);
         let alike = |permit| sharers.iter().all(|share| share.permits.is_some() == permit);
+        let first = sharers.first().and_then(|share| share.permits);
         let limit = |limit: u32| match self.fault() {
             Some(Fault::OnePermitTooFew) => limit as usize - 1,
             Some(Fault::OnePermitTooMany) => limit as usize + 1,
+            Some(Fault::PermitsKeepTheFirstLimit) => first.unwrap_or(limit) as usize,
             _ => limit as usize,
         };
         let alone = self.holder(record).is_some() && !self.has(Fault::SharesBesideAHolder);
@@ -98,6 +100,9 @@ impl Model {
         record.holder = None;
         record.shares = standing;
         record.shares.push(Share { holding, fence: fence.get(), permits });
+        if self.has(Fault::TwoPermitsForAWaiter) && claim.waits() {
+            record.shares.extend(record.shares.last().cloned());
+        }
         if self.has(Fault::SharesLiveTogether) {
             let longest = record.shares.iter().filter_map(|share| share.holding.deadline).max();
             record.shares.iter_mut().for_each(|share| share.holding.deadline = longest);

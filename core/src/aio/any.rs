@@ -7,92 +7,32 @@ use std::sync::Arc;
 
 use super::{AsyncBackend, AsyncHandle, AsyncInspect, AsyncRestore, Task};
 use crate::any::AnyGrant;
+use crate::erase::any_backend;
 use crate::{
     Advice, Attempt, Breaking, Claim, Granted, Holder, Name, Permits, Release, Renewal, Result, SessionLocks,
     SharedLocks, Site, Watch,
 };
 
-/// Any store for asynchronous code; the sibling of [`AnyBackend`](crate::AnyBackend).
-///
-/// ```
-/// use tenure_core::Held;
-/// use tenure_core::aio::{AnyBackend, Lock};
-///
-/// struct Job {
-///     running: Option<Lock<AnyBackend, Held>>,
-/// }
-/// ```
-#[derive(Clone)]
-pub struct AnyBackend {
-    store: Arc<dyn Erased>,
-    inspect: Option<Arc<dyn ErasedInspect>>,
-    restore: Option<Arc<dyn ErasedRestore>>,
-    sessions: bool,
-    shared: bool,
-    permits: bool,
+any_backend! {
+    /// Any store for asynchronous code; the sibling of [`AnyBackend`](crate::AnyBackend).
+    ///
+    /// ```
+    /// use tenure_core::Held;
+    /// use tenure_core::aio::{AnyBackend, Lock};
+    ///
+    /// struct Job {
+    ///     running: Option<Lock<AnyBackend, Held>>,
+    /// }
+    /// ```
+    AsyncHandle, ErasedInspect, AsyncRestore
 }
 
 impl AnyBackend {
-    /// Erases a store that has no capabilities to record.
-    #[must_use]
-    pub fn new<B: AsyncHandle>(store: B) -> Self {
-        Self::erase(store).build()
-    }
-
-    /// Erases a store, recording what else it can do.
-    ///
-    /// ```ignore
-    /// AnyBackend::erase(store).inspect().restore().build()
-    /// ```
-    #[must_use]
-    pub fn erase<B: AsyncHandle>(store: B) -> Erase<B> {
-        let erased = Self {
-            store: Arc::new(Typed(store.clone())),
-            inspect: None,
-            restore: None,
-            sessions: false,
-            shared: false,
-            permits: false,
-        };
-        Erase { store, erased }
-    }
-
     /// Looking at locks from outside, if the store can.
     #[must_use]
     pub fn inspect(&self) -> Option<AnyInspect> {
         self.inspect.clone().map(AnyInspect)
     }
-
-    /// The store as one whose locks can be taken up again by their owner tokens, if they can.
-    #[must_use]
-    pub fn restorable(&self) -> Option<AnyRestore> {
-        let restore = self.restore.clone()?;
-        Some(AnyRestore { any: self.clone(), restore })
-    }
-
-    /// The store as one that can hold a lock without a lease, if it can.
-    #[must_use]
-    pub fn sessions(&self) -> Option<AnySessions> {
-        self.sessions.then(|| AnySessions { any: self.clone() })
-    }
-
-    /// The store as one whose locks readers can share, if they can.
-    #[must_use]
-    pub fn shared(&self) -> Option<AnyShared> {
-        self.shared.then(|| AnyShared { any: self.clone() })
-    }
-
-    /// The store as one that counts permits, if it can.
-    #[must_use]
-    pub fn permits(&self) -> Option<AnyPermits> {
-        self.permits.then(|| AnyPermits { any: self.clone() })
-    }
-}
-
-/// Records what a store can do while its type is still known.
-pub struct Erase<B> {
-    store: B,
-    erased: AnyBackend,
 }
 
 impl<B: AsyncHandle> Erase<B> {
@@ -104,58 +44,6 @@ impl<B: AsyncHandle> Erase<B> {
     {
         self.erased.inspect = Some(Arc::new(Typed(self.store.clone())));
         self
-    }
-
-    /// Records that locks can be restored.
-    #[must_use]
-    pub fn restore(mut self) -> Self
-    where
-        B: AsyncRestore,
-    {
-        self.erased.restore = Some(Arc::new(Typed(self.store.clone())));
-        self
-    }
-
-    /// Records that it has locks without a lease.
-    #[must_use]
-    pub fn sessions(mut self) -> Self
-    where
-        B: SessionLocks,
-    {
-        self.erased.sessions = true;
-        self
-    }
-
-    /// Records that readers can share its locks.
-    #[must_use]
-    pub fn shared(mut self) -> Self
-    where
-        B: SharedLocks,
-    {
-        self.erased.shared = true;
-        self
-    }
-
-    /// Records that it counts permits.
-    #[must_use]
-    pub fn permits(mut self) -> Self
-    where
-        B: Permits,
-    {
-        self.erased.permits = true;
-        self
-    }
-
-    /// The erased store.
-    #[must_use]
-    pub fn build(self) -> AnyBackend {
-        self.erased
-    }
-}
-
-impl<B: AsyncHandle> fmt::Debug for Erase<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.erased.fmt(f)
     }
 }
 
@@ -292,42 +180,11 @@ impl fmt::Debug for AnyInspect {
     }
 }
 
-/// An [`AnyBackend`] whose locks can be taken up again; see [`AnyBackend::restorable`].
-#[derive(Clone)]
-pub struct AnyRestore {
-    any: AnyBackend,
-    restore: Arc<dyn ErasedRestore>,
-}
-
 impl AsyncRestore for AnyRestore {
     async fn restore(&self, claim: &Claim) -> Result<Granted<AnyGrant>> {
         self.restore.restore_erased(claim).await
     }
 }
-
-/// An [`AnyBackend`] that can hold a lock without a lease; see [`AnyBackend::sessions`].
-#[derive(Clone)]
-pub struct AnySessions {
-    any: AnyBackend,
-}
-
-impl SessionLocks for AnySessions {}
-
-/// An [`AnyBackend`] whose locks readers can share; see [`AnyBackend::shared`].
-#[derive(Clone)]
-pub struct AnyShared {
-    any: AnyBackend,
-}
-
-impl SharedLocks for AnyShared {}
-
-/// An [`AnyBackend`] that counts permits; see [`AnyBackend::permits`].
-#[derive(Clone)]
-pub struct AnyPermits {
-    any: AnyBackend,
-}
-
-impl Permits for AnyPermits {}
 
 macro_rules! erased {
     ($($store:ident: $erased:ident $(. $field:ident)*;)*) => {$(
@@ -378,12 +235,6 @@ macro_rules! erased {
 
             async fn diagnose(&$erased) -> Vec<Advice> {
                 $erased$(.$field)*.store.diagnose().await
-            }
-        }
-
-        impl fmt::Debug for $store {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($store)).field("store", &self.site().label()).finish_non_exhaustive()
             }
         }
     )*};

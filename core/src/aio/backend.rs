@@ -67,8 +67,9 @@ pub trait AsyncBackend: Send + Sync {
     ///
     /// Called from threads that belong to no runtime, and from `Drop`. It must not block, and must
     /// not panic where there is no runtime: a store that needs one keeps a handle of it from when it
-    /// connected. A task that is dropped because the runtime has ended is no harm beyond a lock that
-    /// stays taken until its lease ends.
+    /// connected. A task that is dropped because the runtime has ended, before or after it was first
+    /// polled, is no harm beyond a lock that stays taken until its lease ends: a renewal counts as
+    /// unanswered then, and is tried again at the pace of those.
     fn spawn(&self, task: Task);
 
     /// Undoes whatever an acquire with an unknown outcome, or a watch, may have left behind. Called

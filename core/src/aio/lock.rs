@@ -61,7 +61,8 @@ impl<B: AsyncHandle> Lock<B> {
         self.option(|target| target.mode = Mode::Shared).ruled()
     }
 
-    /// Lets at most `limit` holders hold the lock at once. All must give the same limit.
+    /// Lets at most `limit` holders hold the lock at once, from 1 to `u32::MAX`; with 0, every acquire is
+    /// `Misconfigured`. All should give the same limit; see [`Lock::permit`](crate::Lock::permit).
     pub fn permit(self, limit: u32) -> Lock<B, Unlocked<Permit>>
     where
         B: Permits,

@@ -134,8 +134,9 @@ impl<M: Members> LockAll<M> {
     ///
     /// Those of [`Lock::try_acquire`], naming the lock that could not be had. `Lost` if a lock was
     /// lost before the last one was granted. `Misconfigured` if there is no lock in the set, or the
-    /// same one twice, also through two handles of one store; that is found where the store tells who
-    /// stands in the way, as all stores here do.
+    /// same one twice. Through two handles of one store that is found where a denial tells the
+    /// [fence](crate::Denied::holder) of whoever has the lock. Where it does not, as with `Flock`, or with
+    /// Redis once the server has evicted the fence, the set stands in its own way as others would.
     #[track_caller]
     pub fn try_acquire(&self) -> Result<LockAll<M, Held>> {
         self.take(Patience::None, Location::caller())
@@ -145,8 +146,9 @@ impl<M: Members> LockAll<M> {
     ///
     /// # Errors
     ///
-    /// As [`try_acquire`](Self::try_acquire), but never `Contended`. `Unavailable` as for [`Lock::acquire`]. `Lost` if locks were lost three
-    /// times before the set was complete, as with a ttl that is shorter than the stores take to answer.
+    /// As [`try_acquire`](Self::try_acquire), but never `Contended`. `Unavailable` as for
+    /// [`Lock::acquire`]. `Lost` if locks were lost three times before the set was complete, as with a ttl
+    /// that is shorter than the stores take to answer.
     #[track_caller]
     pub fn acquire(&self) -> Result<LockAll<M, Held>> {
         self.take(Patience::Endless, Location::caller())

@@ -66,15 +66,16 @@ impl<B: Handle> Port for Blocking<B> {
             })
             .collect();
         let sent = backend.site().now();
+        let exchanges: Vec<_> = live.iter().map(|(lease, _)| lease.routine_exchange(sent)).collect();
         let due: Vec<_> = live
             .iter()
-            .map(|(lease, _)| Renewal::new(&lease.claim, &lease.grant, lease.routine_ttl(sent)))
+            .zip(&exchanges)
+            .map(|((lease, _), exchange)| Renewal::new(&lease.claim, &lease.grant, exchange.ttl))
             .collect();
         let answers = catch_unwind(AssertUnwindSafe(|| backend.renew_many(&due))).unwrap_or_default();
-        let ttls: Vec<_> = due.iter().map(Renewal::ttl).collect();
         let mut answers = answers.into_iter();
-        for ((lease, turn), ttl) in live.into_iter().zip(ttls) {
-            lease.settle(sent, ttl, &answers.next().unwrap_or_else(unanswered));
+        for ((lease, turn), exchange) in live.into_iter().zip(exchanges) {
+            drop(lease.settle(exchange, answers.next().unwrap_or_else(unanswered)));
             drop(turn);
             lease.end_renewal();
         }

@@ -40,6 +40,8 @@ pub(crate) struct Lease<P: Port> {
     stored_until: AtomicU64,
     renew_at: AtomicU64,
     failures: AtomicU32,
+    /// How often the store may have forgotten it; an answer counts if it is to a request after that.
+    doubts: AtomicU32,
     kept: AtomicBool,
     renewing: AtomicBool,
     /// Whether nothing was done under it, so that its name need not stay taken.
@@ -106,6 +108,7 @@ impl<P: Port> Lease<P> {
             stored_until: AtomicU64::new(stored_until),
             renew_at: AtomicU64::new(u64::MAX),
             failures: AtomicU32::new(0),
+            doubts: AtomicU32::new(0),
             kept: AtomicBool::new(renews),
             renewing: AtomicBool::new(false),
             unused: AtomicBool::new(false),
@@ -125,6 +128,12 @@ impl<P: Port> Lease<P> {
         if renews {
             lease.schedule(sent.or(now).unwrap_or_else(|| lease.now()));
             lease.watch_from(&mut lease.watch(), lease.next_look());
+        }
+        // While the answer was on its way, it was not among those that the site doubts.
+        if let Some(sent) = sent
+            && lease.site().doubts(lease.claim.key(), sent)
+        {
+            lease.doubt();
         }
         lease
     }
@@ -199,8 +208,8 @@ impl<P: Port> Lease<P> {
         if let Status::Lost(cause) = self.status() {
             return Err(self.error(Error::lost(cause)));
         }
-        let sent = self.now();
-        Ok(Exchange { sent, ttl: prepare(sent) })
+        let (doubts, sent) = (self.doubts.load(Ordering::SeqCst), self.now());
+        Ok(Exchange { sent, ttl: prepare(sent), doubts })
     }
 
     /// Takes in the answer to such a request, or that none will come. What the engine finds in an
@@ -211,7 +220,7 @@ impl<P: Port> Lease<P> {
         answer: Result<()>,
         turn: Option<Turn<'_>>,
     ) -> Result<()> {
-        self.settle(exchange.sent, exchange.ttl, &answer);
+        let answer = self.settle(exchange, answer);
         drop(turn);
         self.watch_again();
         answer.map_err(|error| self.error(error))
@@ -254,6 +263,12 @@ impl<P: Port> Lease<P> {
         if self.exchange.try_take().is_some() {
             self.watch_again();
         }
+    }
+
+    /// A renewal by the engine, as it goes out at `sent`.
+    fn routine_exchange(&self, sent: Moment) -> Exchange {
+        let doubts = self.doubts.load(Ordering::SeqCst);
+        Exchange { sent, ttl: self.routine_ttl(sent), doubts }
     }
 
     /// What a renewal asks for: the lease's lifetime, or what the store may still have left, since
@@ -340,10 +355,15 @@ impl<P: Port> Lease<P> {
         self.renew_at.store(next.as_nanos(), Ordering::SeqCst);
     }
 
-    /// Takes in the answer to a renewal that asked for `ttl` at `sent`.
-    fn settle(self: &Arc<Self>, sent: Moment, ttl: Duration, answer: &Result<()>) {
+    /// Takes in the answer to a renewal; what it is worth comes back.
+    fn settle(self: &Arc<Self>, exchange: Exchange, answer: Result<()>) -> Result<()> {
+        let Exchange { sent, ttl, doubts } = exchange;
         let now = self.now();
-        match answer {
+        // Under the watch's mutex, so that a doubt comes before or after.
+        let watch = self.watch();
+        let doubted = self.doubts.load(Ordering::SeqCst) != doubts;
+        let answer = answer.and_then(|()| if doubted { Err(forgotten()) } else { Ok(()) });
+        match &answer {
             Ok(()) => {
                 if ttl != Duration::MAX {
                     self.valid_until.store(sent.valid_for(ttl).as_nanos(), Ordering::SeqCst);
@@ -352,9 +372,11 @@ impl<P: Port> Lease<P> {
                 self.failures.store(0, Ordering::SeqCst);
                 let _ = self.phase.compare_exchange(UNKNOWN, HELD, Ordering::SeqCst, Ordering::SeqCst);
                 self.schedule(sent);
+                drop(watch);
             }
             Err(error) => match error.cause() {
                 Some(cause) => {
+                    drop(watch);
                     self.lose(cause);
                 }
                 None => {
@@ -365,13 +387,16 @@ impl<P: Port> Lease<P> {
                     let deadline = self.deadline().unwrap_or(Moment::FAR);
                     let pace = self.claim.term().ttl().map_or(self.claim.target().recheck * 3, Ttl::get);
                     let next = retry_renewal(now, pace, deadline, failures, Jitter::random());
-                    if self.kept.load(Ordering::SeqCst) {
+                    // What the doubt asked for stands: a renewal at once.
+                    if self.kept.load(Ordering::SeqCst) && !doubted {
                         self.renew_at.store(next.unwrap_or(deadline).as_nanos(), Ordering::SeqCst);
                     }
+                    drop(watch);
                 }
             },
         }
-        self.tell_renewal(now, answer);
+        self.tell_renewal(now, &answer);
+        answer
     }
 
     /// For how long it has been held.
@@ -424,4 +449,12 @@ impl<P: Port> Lease<P> {
 struct Exchange {
     sent: Moment,
     ttl: Duration,
+    /// How often the lease had been doubted before.
+    doubts: u32,
+}
+
+fn forgotten() -> Error {
+    let forgotten =
+        "the store may have forgotten the lock since it answered, as after a fail-over; renew again";
+    Error::unavailable(forgotten)
 }

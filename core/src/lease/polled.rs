@@ -33,6 +33,16 @@ impl<B: AsyncHandle> Lease<Polled<B>> {
         self.end_exchange(exchange, answer, turn)
     }
 
+    /// A renewal did not go out, because its task was dropped: a runtime that has ended will drop the next
+    /// one too, so that it comes no sooner than after an answer that got lost.
+    fn not_asked(self: &Arc<Self>) {
+        if let Some(_turn) = self.exchange.try_take()
+            && self.is_to_be_renewed()
+        {
+            drop(self.settle(self.routine_exchange(self.now()), unanswered()));
+        }
+    }
+
     /// Releases it; goes on in the background if the future is dropped.
     pub(crate) async fn end(self: &Arc<Self>) -> Result<()> {
         let end = self.begin_end()?;
@@ -117,7 +127,7 @@ impl<B: AsyncHandle> Port for Polled<B> {
 
     fn renew_together(leases: Vec<Arc<Lease<Self>>>) {
         let Some(backend) = leases.first().map(|lease| lease.port.0.clone()) else { return };
-        let renewing = Renewing(leases);
+        let renewing = Renewing { leases, begun: false };
         backend.clone().spawn(Box::pin(async move { renewing.all(&backend).await }));
     }
 
@@ -158,33 +168,37 @@ impl<B: AsyncHandle> Port for Polled<B> {
 }
 
 /// Leases that are being renewed; they can be renewed again when this ends, however it ends.
-struct Renewing<B: AsyncHandle>(Vec<Arc<Lease<Polled<B>>>>);
+struct Renewing<B: AsyncHandle> {
+    leases: Vec<Arc<Lease<Polled<B>>>>,
+    /// Whether the task was ever polled; one that was not has asked for nothing.
+    begun: bool,
+}
 
 impl<B: AsyncHandle> Renewing<B> {
-    async fn all(self, backend: &B) {
-        let turns = self.0.iter().map(|lease| (lease, lease.exchange.try_take()));
+    async fn all(mut self, backend: &B) {
+        self.begun = true;
+        let turns = self.leases.iter().map(|lease| (lease, lease.exchange.try_take()));
         // A lease whose lifetime is being changed by its holder right now needs no second request.
         let live: Vec<_> = turns
             .filter_map(|(lease, turn)| Some((lease, turn?)))
             .filter(|(lease, _)| lease.is_to_be_renewed())
             .collect();
         let sent = backend.site().now();
+        let exchanges: Vec<_> = live.iter().map(|(lease, _)| lease.routine_exchange(sent)).collect();
         let due: Vec<_> = live
             .iter()
-            .map(|(lease, _)| Renewal::new(&lease.claim, &lease.grant, lease.routine_ttl(sent)))
+            .zip(&exchanges)
+            .map(|((lease, _), exchange)| Renewal::new(&lease.claim, &lease.grant, exchange.ttl))
             .collect();
         let asking: Vec<_> = live
             .into_iter()
-            .zip(&due)
-            .map(|((lease, turn), due)| {
-                let exchange = Exchange { sent, ttl: due.ttl() };
-                Asking { lease, exchange: Some(exchange), turn: Some(turn) }
-            })
+            .zip(&exchanges)
+            .map(|((lease, turn), exchange)| Asking { lease, exchange: Some(*exchange), turn: Some(turn) })
             .collect();
         let mut answers = backend.renew_many(&due).await.into_iter();
-        for (asking, due) in asking.into_iter().zip(&due) {
+        for (asking, exchange) in asking.into_iter().zip(&exchanges) {
             let (lease, turn) = (asking.lease, asking.answered());
-            lease.settle(sent, due.ttl(), &answers.next().unwrap_or_else(unanswered));
+            drop(lease.settle(*exchange, answers.next().unwrap_or_else(unanswered)));
             drop(turn);
         }
     }
@@ -192,6 +206,11 @@ impl<B: AsyncHandle> Renewing<B> {
 
 impl<B: AsyncHandle> Drop for Renewing<B> {
     fn drop(&mut self) {
-        mem::take(&mut self.0).iter().for_each(|lease| lease.end_renewal());
+        for lease in mem::take(&mut self.leases) {
+            if !self.begun {
+                lease.not_asked();
+            }
+            lease.end_renewal();
+        }
     }
 }

@@ -54,10 +54,12 @@ impl<P: Port> HeldHere for Lease<P> {
     }
 
     fn doubt(&self) {
-        // Under the watch's mutex, so that a `renew_for` at the same time comes before or after.
+        // Under the watch's mutex, so that an answer or a `renew_for` at the same time comes before or
+        // after.
         let watch = self.watch();
-        let doubted = self.phase.compare_exchange(HELD, UNKNOWN, Ordering::SeqCst, Ordering::SeqCst);
-        if doubted.is_ok() && self.kept.load(Ordering::SeqCst) {
+        self.doubts.fetch_add(1, Ordering::SeqCst);
+        let _ = self.phase.compare_exchange(HELD, UNKNOWN, Ordering::SeqCst, Ordering::SeqCst);
+        if self.is_to_be_renewed() {
             self.renew_at.store(0, Ordering::SeqCst);
         }
         drop(watch);

@@ -12,7 +12,8 @@
 //! # Spans and events
 //!
 //! All have the target `tenure`, so that `tenure=debug` shows what happens to every lock, and `tenure=info`
-//! that a store or a lock is in trouble: a `warn` is what no caller is told as an error. A lock that is
+//! that a store or a lock is in trouble. A `warn` may be the only sign of it: of a renewal or a release
+//! that goes unanswered, only who asked for it by a call gets an error as well. A lock that is
 //! taken and released, waited for or not had in time stays below `info`.
 //!
 //! | event | level | fields | when |

@@ -101,6 +101,38 @@ fn a_store_with_a_queue_that_is_down_when_first_asked_is_an_error_at_once_for_th
 }
 
 #[test]
+fn whose_lease_is_too_short_for_the_answer_is_alone_with_that() {
+    let site = Site::queued("test:", Settings::default());
+    let (first, second) = (claim(&site).waiting(), claim(&site).waiting());
+    let waker = Waker::from(Arc::new(Task::default()));
+    let mut one = Wait::new(&site, &first, NOW, None);
+    let mut other = Wait::new(&site, &second, NOW, None);
+    assert!(matches!(one.turn(&waker, NOW), Turn::Ask));
+    assert!(one.failed(NOW, Error::granted_too_late()).is_err(), "it was patient");
+    assert!(
+        matches!(other.turn(&waker, NOW), Turn::Sleep(_)),
+        "it failed with the first, or asked beside it"
+    );
+    assert!(one.give_up().1, "what came too late stays in the store");
+    assert!(matches!(other.turn(&waker, NOW), Turn::Ask), "it is not the first now");
+}
+
+#[test]
+fn whose_answers_are_too_late_again_and_again_is_alone_with_that() {
+    let site = Site::new("test:", Settings::default());
+    let (first, second) = (claim(&site), claim(&site));
+    let waker = Waker::from(Arc::new(Task::default()));
+    let (mut one, mut other) = (denied(&site, &first, &waker), denied(&site, &second, &waker));
+    let mut now = NOW;
+    while one.failed(now, Error::granted_too_late()).is_ok() {
+        now = now + Duration::from_secs(1);
+        assert!(now < NOW + Duration::from_secs(60), "its patience has no end");
+    }
+    drop(one);
+    assert!(matches!(other.turn(&waker, now), Turn::Ask), "it failed with the first");
+}
+
+#[test]
 fn who_has_a_place_in_the_queue_of_a_store_asks_again_only_when_told_to_and_leaves_it() {
     let site = Site::queued("test:", Settings::default());
     let (claim, waker) = (claim(&site).waiting(), Waker::from(Arc::new(Task::default())));
@@ -118,6 +150,21 @@ fn who_has_a_place_in_the_queue_of_a_store_asks_again_only_when_told_to_and_leav
     assert!(matches!(wait.turn(&waker, NOW), Turn::Ask), "it did not ask although it was told to");
     let (given, leftover) = wait.give_up();
     assert!(given.is_none() && leftover, "its place in the queue stays taken");
+}
+
+#[test]
+fn who_is_told_to_ask_while_its_place_is_promised_asks() {
+    let site = Site::queued("test:", Settings::default());
+    let (claim, waker) = (claim(&site).waiting(), Waker::from(Arc::new(Task::default())));
+    let mut wait = Wait::new(&site, &claim, NOW, None);
+    wait.denied(NOW, Denied::new().retry_after(Duration::from_secs(30)).queued());
+    // As when the connection broke over which it was handed the lock.
+    site.notify_all();
+    assert!(matches!(wait.turn(&waker, NOW), Turn::Watch));
+    wait.watching(NOW, Ok(Watch::queued(())));
+    assert!(matches!(wait.turn(&waker, NOW), Turn::Ask), "it waits for what it was told already");
+    wait.denied(NOW, Denied::new().retry_after(Duration::from_secs(30)).queued());
+    assert!(matches!(wait.turn(&waker, NOW), Turn::Sleep(_)), "it asks again and again");
 }
 
 /// Two waits of one process: one that wins as often as a process may in a row, and the one behind it.

@@ -2,7 +2,7 @@
 //! of polls, and what is dropped before that is not.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::task::Poll;
 use std::thread;
@@ -19,6 +19,8 @@ struct Inner {
     fake: Fake,
     polls: usize,
     drops_tasks: AtomicBool,
+    has_ended: AtomicBool,
+    spawned: AtomicUsize,
     in_order: AtomicBool,
 }
 
@@ -28,6 +30,8 @@ impl AsyncFake {
             fake,
             polls,
             drops_tasks: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+            spawned: AtomicUsize::new(0),
             in_order: AtomicBool::new(false),
         }))
     }
@@ -39,6 +43,16 @@ impl AsyncFake {
     /// Tasks are dropped after one poll, as by a runtime that ends.
     pub fn drop_tasks(&self, drops: bool) {
         self.0.drops_tasks.store(drops, Ordering::SeqCst);
+    }
+
+    /// Tasks are dropped before they are polled, as by a runtime that has ended.
+    pub fn end_runtime(&self, ended: bool) {
+        self.0.has_ended.store(ended, Ordering::SeqCst);
+    }
+
+    /// How many tasks it was given.
+    pub fn spawned(&self) -> usize {
+        self.0.spawned.load(Ordering::SeqCst)
     }
 
     /// Tasks are carried out one after another, in the order in which they come.
@@ -99,6 +113,10 @@ impl AsyncBackend for AsyncFake {
 
     fn spawn(&self, mut task: Task) {
         static ORDERED: OnceLock<mpsc::Sender<Task>> = OnceLock::new();
+        self.0.spawned.fetch_add(1, Ordering::SeqCst);
+        if self.0.has_ended.load(Ordering::SeqCst) {
+            return;
+        }
         if self.0.in_order.load(Ordering::SeqCst) {
             let ordered = ORDERED.get_or_init(|| {
                 let (send, tasks) = mpsc::channel();

@@ -9,6 +9,7 @@
 )]
 
 mod backend;
+mod doubt;
 mod explore;
 mod loss;
 mod queue;

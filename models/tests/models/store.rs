@@ -44,11 +44,26 @@ enum Kind {
     Queueing,
     /// As before, but the news travels: a claim may win by its own attempt before they arrive.
     QueueingAfar,
+    /// Each process has one place in its queue, which an attempt of a claim that waits takes. The news
+    /// travel as before.
+    GivingPlaces,
 }
 
 impl Kind {
     fn queues(self) -> bool {
-        matches!(self, Self::Queueing | Self::QueueingAfar)
+        matches!(self, Self::Queueing | Self::QueueingAfar | Self::GivingPlaces)
+    }
+
+    fn news_travel(self) -> bool {
+        matches!(self, Self::QueueingAfar | Self::GivingPlaces)
+    }
+
+    /// A process in the host's time.
+    fn site(self, lease: Duration) -> Site {
+        match self {
+            Self::GivingPlaces => Site::queued("model:", settings(lease)),
+            _ => Site::new("model:", settings(lease)),
+        }
     }
 }
 
@@ -75,11 +90,6 @@ impl Drop for Grant {
     }
 }
 
-/// A process in the host's time.
-fn site(lease: Duration) -> Site {
-    Site::new("model:", settings(lease))
-}
-
 fn settings(lease: Duration) -> Settings {
     Settings::default().with_lease(lease).expect("a lease within the limits")
 }
@@ -93,32 +103,41 @@ pub(crate) const LONG: Duration = Duration::from_secs(3600);
 impl Store {
     /// A store that tells of each release.
     pub(crate) fn new() -> Self {
-        Self::with(site(LEASE), Kind::Telling)
+        Self::new_with(LEASE, Kind::Telling)
     }
 
     /// One whose leases outlast the model: what is left behind stays.
     pub(crate) fn lasting() -> Self {
-        Self::with(site(LONG), Kind::Telling)
+        Self::new_with(LONG, Kind::Telling)
     }
 
     /// One that tells processes in turn.
     pub(crate) fn telling_in_turn() -> Self {
-        Self::with(site(LEASE), Kind::TellingInTurn)
+        Self::new_with(LEASE, Kind::TellingInTurn)
     }
 
     /// A store that queues its waiters and hands the lock from one to the next.
     pub(crate) fn queueing() -> Self {
-        Self::with(site(LONG), Kind::Queueing)
+        Self::new_with(LONG, Kind::Queueing)
     }
 
     /// One from which the news of that travel.
     pub(crate) fn queueing_afar() -> Self {
-        Self::with(site(LONG), Kind::QueueingAfar)
+        Self::new_with(LONG, Kind::QueueingAfar)
+    }
+
+    /// One in whose queue each process has a place.
+    pub(crate) fn giving_places() -> Self {
+        Self::new_with(LONG, Kind::GivingPlaces)
     }
 
     /// A store that tells of each release, in the time of a test's clock.
     pub(crate) fn on_clock(clock: &Clock) -> Self {
         Self::with(Site::on_clock("model:", settings(LEASE), clock), Kind::Telling)
+    }
+
+    fn new_with(lease: Duration, kind: Kind) -> Self {
+        Self::with(kind.site(lease), kind)
     }
 
     fn with(site: Site, kind: Kind) -> Self {
@@ -135,7 +154,7 @@ impl Store {
 
     /// The same store in another process.
     pub(crate) fn elsewhere(&self) -> Self {
-        let site = Site::new("model:", self.site.settings().clone());
+        let site = self.shared.kind.site(self.site.settings().lease().get());
         let mut processes = self.shared.processes.lock().unwrap();
         processes.push(site.clone());
         Self { shared: self.shared.clone(), site, process: processes.len() - 1 }
@@ -214,11 +233,19 @@ impl Store {
     }
 
     pub(crate) fn acquire(&self, claim: &Claim) -> Result<Attempt<Grant>> {
+        let places = self.shared.kind == Kind::GivingPlaces;
         self.answer(claim, |entry, now| {
+            if places {
+                self.hand_on(entry, now, Some(claim.owner()));
+            }
             if let Some((owner, until)) = entry.holder.filter(|(_, until)| *until > now)
                 && owner != claim.owner()
             {
                 let denied = Denied::new().holder(Fence::new(entry.fence)).retry_after(until.since(now));
+                if places && claim.waits() {
+                    entry.enqueue(claim, &self.site);
+                    return Ok(Attempt::Denied(denied.queued()));
+                }
                 return Ok(Attempt::Denied(denied));
             }
             entry.queue.retain(|(queued, _)| queued.owner() != claim.owner());
@@ -241,7 +268,7 @@ impl Store {
         let answer = self.answer(claim, |entry, now| match entry.holder {
             Some((owner, until)) if owner == claim.owner() => {
                 entry.holder = None;
-                self.hand_on(entry, now);
+                self.hand_on(entry, now, None);
                 if until > now { Ok(()) } else { Err(Error::lost(Cause::Expired)) }
             }
             _ => Err(Error::lost(Cause::Superseded)),
@@ -263,7 +290,7 @@ impl Store {
         entry.queue.retain(|(queued, _)| queued.owner() != claim.owner());
         if entry.holder.is_some_and(|(owner, _)| owner == claim.owner()) {
             entry.holder = None;
-            self.hand_on(entry, now);
+            self.hand_on(entry, now, None);
         }
         drop(names);
         self.tell(claim, false);
@@ -285,25 +312,25 @@ impl Store {
         match self.shared.kind {
             Kind::Telling => return Watch::armed(()),
             Kind::TellingInTurn => return Watch::armed(()).in_turn(),
+            Kind::GivingPlaces => return Watch::queued(()),
             Kind::Queueing | Kind::QueueingAfar => {}
         }
         let now = self.site.now();
         let mut names = self.names();
         let entry = names.entry(claim.key().into()).or_default();
-        if entry.queue.iter().all(|(queued, _)| queued.owner() != claim.owner()) {
-            entry.queue.push_back((claim.clone(), self.site.clone()));
-        }
-        self.hand_on(entry, now);
+        entry.enqueue(claim, &self.site);
+        self.hand_on(entry, now, None);
         Watch::queued(())
     }
 
-    /// Hands a free lock to the first in the queue that is still there.
-    fn hand_on(&self, entry: &mut Entry, now: Moment) {
+    /// Hands a free lock to the first in the queue that is still there; whoever asks serves itself.
+    fn hand_on(&self, entry: &mut Entry, now: Moment, asks: Option<Owner>) {
         while entry.holder.is_none_or(|(_, until)| until <= now)
+            && entry.queue.front().is_some_and(|(first, _)| Some(first.owner()) != asks)
             && let Some((claim, site)) = entry.queue.pop_front()
         {
             let granted = entry.grant(&claim, &site, now);
-            if self.shared.kind == Kind::QueueingAfar {
+            if self.shared.kind.news_travel() {
                 let store = self.clone();
                 let listener = move || match site.deliver(claim.key(), claim.owner(), granted) {
                     Delivery::Gone => store.take_back(&claim),
@@ -324,6 +351,13 @@ impl Store {
 }
 
 impl Entry {
+    /// Stands at the end of the queue, once.
+    fn enqueue(&mut self, claim: &Claim, site: &Site) {
+        if self.queue.iter().all(|(queued, _)| queued.owner() != claim.owner()) {
+            self.queue.push_back((claim.clone(), site.clone()));
+        }
+    }
+
     fn grant(&mut self, claim: &Claim, site: &Site, now: Moment) -> Granted<Grant> {
         let owner = claim.owner();
         let ttl = claim.term().ttl().expect("no session is asked for").get();

@@ -8,7 +8,7 @@ use shuttle::thread::yield_now;
 use tenure_core::aio::{self, block_on};
 use tenure_core::sync::{advance, settle, thread};
 use tenure_core::testing::Clock;
-use tenure_core::{Backend, Cause, Lock};
+use tenure_core::{Cause, Lock};
 
 use crate::explore::explore;
 use crate::store::{LONG, Store};
@@ -72,34 +72,48 @@ fn nor_where_the_store_queues_its_waiters_and_hands_the_lock_on() {
 
 #[test]
 fn a_waiter_that_gives_up_leaves_the_stores_queue_at_once() {
-    explore(|| {
-        let store = Store::queueing();
-        let held = Lock::new(&store, "a").acquire().unwrap();
-        let limit = Duration::from_millis(10);
-        let threads = [0, 1, 2].map(|how| {
-            let store = store.clone();
-            thread::spawn(move || match how {
-                0 => assert!(Lock::new(&store, "a").acquire_for(limit).unwrap_err().is_timed_out()),
-                1 => {
-                    let error = block_on(aio::Lock::new(&store, "a").acquire_for(limit)).unwrap_err();
-                    assert!(error.is_timed_out(), "{error}");
-                }
-                _ => assert!(poll_times(draw(9), aio::Lock::new(&store, "a").acquire()).is_none()),
-            })
-        });
-        settle();
-        advance(limit);
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
-        settle();
-        assert_eq!((store.queued("a"), store.waiting("a")), (0, 0));
-        held.release().unwrap();
-        store.nothing_is_left("a");
+    explore(|| give_up(&Store::queueing()));
+}
+
+#[test]
+fn a_waiter_that_gives_up_leaves_its_processs_place_to_the_next() {
+    explore(|| give_up(&Store::giving_places()));
+}
+
+/// Waiters that give up in all manners, while the lock is held.
+fn give_up(store: &Store) {
+    let held = Lock::new(store, "a").acquire().unwrap();
+    let longest = Duration::from_millis(10);
+    let threads = [0, 1, 2].map(|how| {
+        let store = store.clone();
+        // One without patience asks once.
+        let limit = if draw(2) == 0 { Duration::ZERO } else { longest };
+        thread::spawn(move || match how {
+            0 => assert!(Lock::new(&store, "a").acquire_for(limit).unwrap_err().is_timed_out()),
+            1 => {
+                let error = block_on(aio::Lock::new(&store, "a").acquire_for(limit)).unwrap_err();
+                assert!(error.is_timed_out(), "{error}");
+            }
+            _ => assert!(poll_times(draw(9), aio::Lock::new(&store, "a").acquire()).is_none()),
+        })
     });
+    settle();
+    advance(longest);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    settle();
+    assert_eq!((store.queued("a"), store.waiting("a")), (0, 0));
+    held.release().unwrap();
+    store.nothing_is_left("a");
 }
 
 #[test]
 fn nor_where_the_news_of_that_cross_with_attempts() {
     explore(|| come_and_go(&Store::queueing_afar()));
+}
+
+#[test]
+fn nor_where_each_process_has_a_place_in_the_stores_queue() {
+    explore(|| come_and_go(&Store::giving_places()));
 }
 
 /// Holders that sit on a lock until they lose it, or forget it, and those behind them.
@@ -135,64 +149,83 @@ fn a_lease_that_runs_out_frees_the_lock_for_those_queued_behind() {
 }
 
 #[test]
+fn a_lease_that_runs_out_frees_the_lock_for_those_who_have_a_place() {
+    explore(|| expire(&Store::giving_places()));
+}
+
+/// Threads and tasks whose answers get lost.
+fn go_unanswered(store: &Store) {
+    store.set_doubtful(true);
+    let room = Arc::new(Room::default());
+    let threads: Vec<_> = (0..3)
+        .map(|_| {
+            let (store, room) = (store.clone(), room.clone());
+            thread::spawn(move || take_part(&store, "a", &room))
+        })
+        .collect();
+    for _ in 0..20 {
+        settle();
+        advance(Duration::from_millis(40));
+    }
+    store.set_doubtful(false);
+    for _ in 0..40 {
+        settle();
+        advance(Duration::from_millis(100));
+    }
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    store.nothing_is_left("a");
+}
+
+#[test]
 fn what_the_store_did_without_an_answer_is_undone() {
-    explore(|| {
-        let store = Store::lasting();
-        store.set_doubtful(true);
-        let room = Arc::new(Room::default());
-        let threads: Vec<_> = (0..3)
-            .map(|_| {
-                let (store, room) = (store.clone(), room.clone());
-                thread::spawn(move || take_part(&store, "a", &room))
+    explore(|| go_unanswered(&Store::lasting()));
+}
+
+#[test]
+fn a_place_that_was_taken_without_an_answer_is_left() {
+    explore(|| go_unanswered(&Store::giving_places()));
+}
+
+/// A store that goes down while threads and tasks wait for a lock.
+fn go_down(store: &Store) {
+    let held = Lock::new(store, "a").ttl(LONG).acquire().unwrap();
+    let threads: Vec<_> = (0..3)
+        .map(|number| {
+            let store = store.clone();
+            thread::spawn(move || {
+                let error = match number {
+                    0 => Lock::new(&store, "a").acquire().unwrap_err(),
+                    1 => block_on(aio::Lock::new(&store, "a").acquire()).unwrap_err(),
+                    _ => return drop(poll_times(draw(9), aio::Lock::new(&store, "a").acquire())),
+                };
+                assert!(error.is_unavailable(), "{error}");
             })
-            .collect();
-        for _ in 0..20 {
-            settle();
-            advance(Duration::from_millis(40));
-        }
-        store.set_doubtful(false);
-        for _ in 0..40 {
-            settle();
-            advance(Duration::from_millis(100));
-        }
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
-        store.nothing_is_left("a");
-    });
+        })
+        .collect();
+    while store.waiting("a") == 0 {
+        yield_now();
+    }
+    store.set_down(true);
+    store.site.notify_all();
+    // The default patience is 5 s. The others are to have none of their own.
+    for _ in 0..8 {
+        settle();
+        advance(Duration::from_secs(1));
+    }
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    store.set_down(false);
+    held.release().unwrap();
+    store.nothing_is_left("a");
 }
 
 #[test]
 fn all_who_wait_for_a_store_that_went_down_give_up_with_the_first_and_leave_nothing() {
-    explore(|| {
-        let store = Store::new();
-        let held = Lock::new(&store, "a").ttl(LONG).acquire().unwrap();
-        let threads: Vec<_> = (0..3)
-            .map(|number| {
-                let store = store.clone();
-                thread::spawn(move || {
-                    let error = match number {
-                        0 => Lock::new(&store, "a").acquire().unwrap_err(),
-                        1 => block_on(aio::Lock::new(&store, "a").acquire()).unwrap_err(),
-                        _ => return drop(poll_times(draw(9), aio::Lock::new(&store, "a").acquire())),
-                    };
-                    assert!(error.is_unavailable(), "{error}");
-                })
-            })
-            .collect();
-        while store.waiting("a") == 0 {
-            yield_now();
-        }
-        store.set_down(true);
-        Backend::site(&store).notify_all();
-        // The default patience is 5 s. The others are to have none of their own.
-        for _ in 0..8 {
-            settle();
-            advance(Duration::from_secs(1));
-        }
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
-        store.set_down(false);
-        held.release().unwrap();
-        store.nothing_is_left("a");
-    });
+    explore(|| go_down(&Store::new()));
+}
+
+#[test]
+fn all_who_wait_behind_a_place_in_a_store_that_went_down_give_up_and_leave_it() {
+    explore(|| go_down(&Store::giving_places()));
 }
 
 /// A process that wins more often in a row than it may, with one of another process behind it.
@@ -215,6 +248,11 @@ fn win_again_and_again(store: &Store) {
 #[test]
 fn a_process_that_wins_again_and_again_rests_and_goes_on() {
     explore(|| win_again_and_again(&Store::new()));
+}
+
+#[test]
+fn a_process_that_wins_again_and_again_leaves_the_order_to_a_store_that_gives_places() {
+    explore(|| win_again_and_again(&Store::giving_places()));
 }
 
 #[test]
