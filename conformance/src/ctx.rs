@@ -38,6 +38,7 @@ pub(crate) struct Ctx {
     /// Whether the place is a directory, of which a case can have one of its own.
     pub(crate) places: bool,
     pub(crate) shortest_ttl: Duration,
+    pub(crate) lateness: Duration,
 }
 
 impl Ctx {
@@ -55,6 +56,11 @@ impl Ctx {
     /// The shortest lifetime that a case can let pass on this store without trouble.
     pub(crate) fn ttl(&self) -> Duration {
         self.shortest_ttl
+    }
+
+    /// Lets a lease that begins now end, for those too who ask for the first time afterwards.
+    pub(crate) fn outlive(&self, ttl: Duration) {
+        sleep_until(Moment::now() + ttl + self.lateness);
     }
 
     /// Long enough for a case to be over before.

@@ -35,6 +35,7 @@ pub struct Suite {
     server: Option<Box<Start>>,
     exempt: BTreeMap<String, String>,
     shortest_ttl: Duration,
+    lateness: Duration,
     patience: Duration,
     in_process: bool,
     ready: OnceLock<Ready>,
@@ -74,6 +75,7 @@ impl Suite {
             server: None,
             exempt: BTreeMap::new(),
             shortest_ttl: Duration::from_millis(250),
+            lateness: Duration::ZERO,
             patience: Duration::from_secs(90),
             in_process: false,
             ready: OnceLock::new(),
@@ -127,6 +129,13 @@ impl Suite {
     /// seconds says two of them.
     pub fn shortest_ttl(self, ttl: Duration) -> Self {
         Self { shortest_ttl: ttl, ..self }
+    }
+
+    /// Sets by how much longer than its lease a lock may be taken for somebody who asks for it for the
+    /// first time, not at all by default. A store whose own clock is coarse may need to be watched, or some
+    /// time, before it is certain that a lease has ended.
+    pub fn lateness(self, lateness: Duration) -> Self {
+        Self { lateness, ..self }
     }
 
     /// Sets how long a case may take before it counts as one that hangs, 90 s by default.
@@ -228,6 +237,7 @@ impl Suite {
             dir: dir.path().into(),
             places: server.is_none(),
             shortest_ttl,
+            lateness: self.lateness,
         };
         // A machine too slow for a lease has shown nothing about the store; a longer lease may.
         let mut lateness = None;

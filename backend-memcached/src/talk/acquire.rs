@@ -1,0 +1,362 @@
+//! Asking for a lock.
+
+use std::time::Duration;
+
+use tenure_core::{Attempt, Cause, Claim, Denied, Error, Fence, Granted, Lease, Owner, Result};
+
+use super::{Grant, Heard, ROUNDS, Talk, Turn, no_memory, restless, store};
+use crate::dialect::{Dialect, Now, Place, fence, no_numbers};
+use crate::guard::{self, Guard};
+use crate::record::{Record, State};
+use crate::stats::Stats;
+use crate::wire::{Answer, Answers, Item, Request, Store};
+
+/// One attempt, or the restoring of what an owner has.
+///
+/// In one go: put our value where there is none, read the guard, read what is there. The guard is read
+/// *after* our value was put there: as long as it is the one that was known before, the server has not
+/// forgotten anything, and what forgets later will forget our value too.
+pub(crate) struct Acquire<'a> {
+    dialect: &'a Dialect,
+    place: &'a Place,
+    owner: Owner,
+    ttl: Duration,
+    floor: Fence,
+    label: &'a str,
+    restores: bool,
+    step: Step,
+    rounds: u32,
+}
+
+enum Step {
+    Begin,
+    /// Reading the guard.
+    Guard,
+    /// Asking when the server's guard opens.
+    Opens(Guard, Item),
+    /// Asking what a new guard must be, in place of this one if there is one.
+    Make(Option<Item>),
+    /// Our value may be there, whose fence has this base. It was to be a new grant, or one from before.
+    Put {
+        value: Vec<u8>,
+        base: u64,
+        since: u64,
+        before: Option<Before>,
+    },
+    /// Taking back what should not have been put there.
+    Undo,
+    /// Raising the guard.
+    Raise,
+    /// Reading what is to be restored.
+    Look,
+}
+
+/// What the same owner was granted before.
+#[derive(Clone, Copy)]
+struct Before {
+    base: u64,
+    fence: Fence,
+}
+
+impl<'a> Acquire<'a> {
+    pub(crate) fn new(dialect: &'a Dialect, place: &'a Place, claim: &'a Claim, restores: bool) -> Self {
+        Self {
+            dialect,
+            place,
+            owner: claim.owner(),
+            ttl: claim.term().ttl().map_or(crate::record::LONGEST, tenure_core::Ttl::get),
+            floor: claim.floor(),
+            label: claim.label(),
+            restores,
+            step: Step::Begin,
+            rounds: 0,
+        }
+    }
+
+    fn guard(&self) -> &guard::Known {
+        &self.dialect.guards[self.place.server]
+    }
+
+    fn begin(&mut self, now: Now) -> Turn<Attempt<Grant>> {
+        self.rounds += 1;
+        if self.rounds > ROUNDS {
+            return Turn::End(Err(restless()));
+        }
+        if self.restores {
+            self.step = Step::Look;
+            return Turn::Ask(Request::default().get(self.place.key.as_bytes()));
+        }
+        match self.guard().base() {
+            Some(base) => self.put(base, None, now),
+            None => self.read_guard(),
+        }
+    }
+
+    fn read_guard(&mut self) -> Turn<Attempt<Grant>> {
+        self.guard().is_gone();
+        self.step = Step::Guard;
+        Turn::Ask(Request::default().get(guard::KEY))
+    }
+
+    /// Puts our value where there is none, or in place of another.
+    fn put(&mut self, base: u64, instead: Option<u64>, now: Now) -> Turn<Attempt<Grant>> {
+        self.write(base, None, instead, now.wall, now)
+    }
+
+    fn write(
+        &mut self,
+        base: u64,
+        before: Option<Before>,
+        instead: Option<u64>,
+        since: u64,
+        now: Now,
+    ) -> Turn<Attempt<Grant>> {
+        let record = Record {
+            ttl: Some(self.ttl),
+            owner: Some(self.owner),
+            base: before.map_or(base, |before| before.base),
+            fence: before.map(|before| before.fence),
+            written: now.wall,
+            since,
+            label: self.label.into(),
+            key: self.place.whole.clone(),
+            ..Record::new(State::Held)
+        };
+        let form = self.dialect.form;
+        let value = form.write(&record);
+        let put = store(self.place, form.flags(), &record, &value);
+        let request = match instead {
+            None => Request::default().add(&put),
+            Some(cas) => Request::default().swap(&put, cas),
+        };
+        let request = request.get(guard::KEY).get(self.place.key.as_bytes());
+        self.step = Step::Put { value, base, since, before };
+        Turn::Ask(request)
+    }
+
+    /// What is there after we put our value there, if it was not in vain.
+    fn is_there(
+        &mut self,
+        mut answers: Answers,
+        (value, base, since, before): (Vec<u8>, u64, u64, Option<Before>),
+        now: Now,
+    ) -> Result<Turn<Attempt<Grant>>> {
+        let (guard, item) = (answers.take(), answers.take());
+        let now_base = guard.item().and_then(|item| Some(Guard::read(&item)?.base(&item)));
+        let guarded = now_base == Some(base);
+        if !guarded {
+            self.guard().is_gone();
+        }
+        let Answer::Item(item) = item else {
+            if !guarded && !self.restores {
+                return Ok(self.read_guard());
+            }
+            if self.restores {
+                return Err(Error::lost(Cause::Superseded));
+            }
+            return match answers.refused {
+                Some(refused) => Err(no_memory(Some(&refused)).settled()),
+                // It went away in the same moment.
+                None => Ok(Turn::End(Ok(Attempt::Denied(Denied::new().retry_after(Duration::ZERO))))),
+            };
+        };
+        if item.cas == 0 {
+            return Err(no_numbers());
+        }
+        if item.value == value {
+            return match before.or(now_base.map(|base| Before { base, fence: fence(base, item.cas) })) {
+                Some(grant) if guarded || self.restores => Ok(self.has(&item, grant, since, now)),
+                _ => Ok(self.undo(&item)),
+            };
+        }
+        let record = self.dialect.read(self.place, &item)?;
+        if record.owner == Some(self.owner) && record.state == State::Held {
+            if !guarded && !self.restores {
+                return Ok(self.undo(&item));
+            }
+            return Ok(self.renew(&item, &record, base, now));
+        }
+        if self.restores {
+            return Err(Error::lost(Cause::Superseded));
+        }
+        let rest = self.dialect.rest(self.place, &item, &record, now);
+        if rest.is_over() && guarded {
+            self.rounds += 1;
+            if self.rounds <= ROUNDS {
+                return Ok(self.put(base, Some(item.cas), now));
+            }
+        }
+        if answers.refused.is_some() && rest.is_over() {
+            return Err(no_memory(answers.refused.as_deref()).settled());
+        }
+        let mut denied = Denied::new();
+        if let Some(remaining) = rest.remaining() {
+            denied = denied.retry_after(remaining);
+        }
+        if let Some(fence) = record.fence {
+            denied = denied.holder(fence);
+        }
+        Ok(Turn::End(Ok(Attempt::Denied(denied))))
+    }
+
+    /// Our value is there.
+    fn has(
+        &mut self,
+        item: &Item,
+        Before { base, fence }: Before,
+        since: u64,
+        now: Now,
+    ) -> Turn<Attempt<Grant>> {
+        if fence <= self.floor && !self.restores {
+            // The guard was made anew behind a clock that is ahead.
+            self.step = Step::Raise;
+            let request = Request::default().delete(self.place.key.as_bytes(), item.cas).get(guard::KEY);
+            return Turn::Ask(request);
+        }
+        self.guard().seen(fence);
+        let grant = Grant::new(item.cas, now.moment + self.ttl, base, fence, since);
+        Turn::End(Ok(Attempt::Granted(Granted::new(grant, fence, Lease::For(self.ttl)))))
+    }
+
+    /// The owner has it already: from an attempt whose answer got lost, or since it is restored.
+    fn renew(&mut self, item: &Item, record: &Record, base: u64, now: Now) -> Turn<Attempt<Grant>> {
+        self.rounds += 1;
+        if self.rounds > ROUNDS {
+            return Turn::End(Err(restless()));
+        }
+        // Where values have no room for a fence, it is a new one.
+        let before = record.fence.map(|fence| Before { base: record.base, fence });
+        self.write(base, before, Some(item.cas), record.since, now)
+    }
+
+    fn undo(&mut self, item: &Item) -> Turn<Attempt<Grant>> {
+        self.step = Step::Undo;
+        Turn::Ask(Request::default().delete(self.place.key.as_bytes(), item.cas))
+    }
+
+    fn restore(&mut self, item: Option<Item>, now: Now) -> Result<Turn<Attempt<Grant>>> {
+        let lost = || Error::lost(Cause::Superseded);
+        let item = item.ok_or_else(lost)?;
+        let record = self.dialect.read(self.place, &item)?;
+        let is_own = record.owner == Some(self.owner) && record.state == State::Held;
+        if !is_own || !self.dialect.is_taken(self.place, &item, &record, now) {
+            return Err(lost());
+        }
+        let base = self.guard().base().unwrap_or(record.base);
+        Ok(self.renew(&item, &record, base, now))
+    }
+
+    /// What the guard says, which may not be there.
+    fn heed(&mut self, item: Option<Item>, refused: Option<String>) -> Result<Turn<Attempt<Grant>>> {
+        self.rounds += 1;
+        if self.rounds > ROUNDS {
+            return Err(restless());
+        }
+        let Some(item) = item else {
+            if let Some(refused) = refused {
+                return Err(no_memory(Some(&refused)).settled());
+            }
+            self.step = Step::Make(None);
+            return Ok(Turn::Stats);
+        };
+        if item.cas == 0 {
+            return Err(no_numbers());
+        }
+        let Some(guard) = Guard::read(&item) else {
+            return Err(Error::misconfigured(format!(
+                "something else uses the key {:?}, by which this store knows whether the server forgot locks",
+                String::from_utf8_lossy(guard::KEY)
+            )));
+        };
+        self.step = Step::Opens(guard, item);
+        Ok(Turn::Stats)
+    }
+
+    /// Whether the guard opens yet, and is one of this life of the server.
+    fn opens(&mut self, guard: Guard, item: Item, stats: &Stats, now: Now) -> Turn<Attempt<Grant>> {
+        if guard.started != stats.started() {
+            self.step = Step::Make(Some(item));
+            return self.make(stats, now);
+        }
+        if guard.opens > stats.time() {
+            return Turn::End(Err(self.closed(guard.opens - stats.time())));
+        }
+        self.guard().is_open(guard.base(&item));
+        self.begin(now)
+    }
+
+    fn closed(&self, seconds: u64) -> Error {
+        let server = &self.dialect.servers[self.place.server];
+        Error::quarantined(
+            Duration::from_secs(seconds),
+            format!(
+                "{server} may have forgotten locks, since it was started or lost data less than the longest lease \
+                 ago, and grants none for {seconds} s; wait, or set a shorter max_ttl, or see `without_quarantine`"
+            ),
+        )
+    }
+
+    fn make(&mut self, stats: &Stats, now: Now) -> Turn<Attempt<Grant>> {
+        let Step::Make(instead) = std::mem::replace(&mut self.step, Step::Guard) else {
+            return self.read_guard();
+        };
+        let floor = self.guard().top().max(self.floor);
+        let guard = Guard::new(stats, self.dialect.longest, floor, now.wall);
+        Turn::Ask(put_guard(&guard, instead.map(|item| item.cas)))
+    }
+
+    /// Makes fences larger than what the caller has seen.
+    fn raise(&mut self, item: Option<Item>) -> Turn<Attempt<Grant>> {
+        self.guard().is_gone();
+        self.step = Step::Guard;
+        match item.and_then(|item| Some((Guard::read(&item)?, item.cas))) {
+            Some((guard, cas)) => Turn::Ask(put_guard(&guard.raised(self.floor), Some(cas))),
+            None => self.read_guard(),
+        }
+    }
+}
+
+fn put_guard(guard: &Guard, instead: Option<u64>) -> Request {
+    let value = guard.write();
+    let put = Store { key: guard::KEY, flags: 0, life: 0, value: &value };
+    let request = match instead {
+        None => Request::default().add(&put),
+        Some(cas) => Request::default().swap(&put, cas),
+    };
+    request.get(guard::KEY)
+}
+
+impl Talk for Acquire<'_> {
+    type End = Attempt<Grant>;
+
+    fn server(&self) -> usize {
+        self.place.server
+    }
+
+    fn turn(&mut self, heard: Heard, now: Now) -> Turn<Attempt<Grant>> {
+        let step = std::mem::replace(&mut self.step, Step::Begin);
+        let next = match (step, heard) {
+            (Step::Guard, Heard::Answers(mut answers)) => self.heed(answers.take().item(), answers.refused),
+            (Step::Opens(guard, item), Heard::Stats(stats)) => Ok(self.opens(guard, item, &stats, now)),
+            (Step::Make(instead), Heard::Stats(stats)) => {
+                self.step = Step::Make(instead);
+                Ok(self.make(&stats, now))
+            }
+            (Step::Put { value, base, since, before }, Heard::Answers(answers)) => {
+                self.is_there(answers, (value, base, since, before), now)
+            }
+            (Step::Undo, Heard::Answers(_)) => Ok(self.read_guard()),
+            (Step::Raise, Heard::Answers(mut answers)) => {
+                answers.take();
+                let guard = answers.take().item();
+                Ok(self.raise(guard))
+            }
+            (Step::Look, Heard::Answers(mut answers)) => {
+                let item = answers.take().item();
+                self.restore(item, now)
+            }
+            _ => Ok(self.begin(now)),
+        };
+        next.unwrap_or_else(|error| Turn::End(Err(error)))
+    }
+}
