@@ -12,11 +12,11 @@ use tenure_core::{
 
 use crate::config::{Builder, Limits, Plan};
 use crate::diagnose;
-use crate::dialect::{Dialect, Now, Place};
+use crate::dialect::{Dialect, Now, Place, mark_of};
 use crate::lookout::{Due, Lookout};
 use crate::pool::{Pool, doubtful};
 use crate::stats;
-use crate::talk::{Abandon, Acquire, End, Grant, Heard, Renew, Talk, Turn};
+use crate::talk::{Abandon, Acquire, End, Grant, Heard, Read, Renew, Talk, Turn};
 use crate::wire::{Answers, Request};
 
 /// Locks in memcached.
@@ -242,6 +242,13 @@ impl Backend for Memcached {
     fn watch(&self, claim: &Claim) -> Result<Watch> {
         let place = self.place(claim)?;
         Ok(Watch::armed(self.lookout()?.register(claim.key(), &place)))
+    }
+
+    fn is_awaited(&self, claim: &Claim) -> bool {
+        let Ok(place) = self.place(claim) else { return false };
+        let mark = self.hold(Read::new(place.server, &mark_of(&place)));
+        // Without an answer, one merely waits less fairly.
+        mark.is_ok_and(|mark| self.0.dialect.is_awaited(mark.as_ref()))
     }
 
     fn diagnose(&self) -> Vec<Advice> {

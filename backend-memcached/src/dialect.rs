@@ -5,10 +5,10 @@ use std::time::Duration;
 use tenure_core::{Error, Fence, Limits, Moment, Result};
 
 use crate::guard::Known;
-use crate::placement::Placement;
+use crate::placement::{Placement, fnv1a};
 use crate::record::{Form, Record, State};
 use crate::seen::Seen;
-use crate::wire::Item;
+use crate::wire::{Item, Request, Store};
 
 /// How the keys and values of a store look, and what is known of its servers.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct Dialect {
     /// How long a lease can be that a server forgot, if that is to be waited out.
     pub(crate) longest: Option<Duration>,
     pub(crate) seen: Seen,
+    /// What this process marks names with that it waits for.
+    own: Box<str>,
 }
 
 /// Where a lock lies.
@@ -62,7 +64,8 @@ impl Dialect {
         longest: Option<Duration>,
     ) -> Self {
         let guards = servers.iter().map(|_| Known::default()).collect();
-        Self { form, placement, servers: servers.into(), guards, longest, seen: Seen::default() }
+        let own = format!("{:016x}", rand::random::<u64>()).into();
+        Self { form, placement, servers: servers.into(), guards, longest, seen: Seen::default(), own }
     }
 
     pub(crate) fn place(&self, key: &str) -> Result<Place> {
@@ -82,6 +85,17 @@ impl Dialect {
             }
         };
         Ok(Place { server: self.placement.place(&own, &self.servers), key: own, whole })
+    }
+
+    /// Says for a second or two that this process waits for a lock.
+    pub(crate) fn mark(&self, place: &Place, request: Request) -> Request {
+        let (key, value) = (mark_of(place), self.own.as_bytes());
+        request.set(&Store { key: key.as_bytes(), flags: 0, life: 2, value })
+    }
+
+    /// Whether what lies where waiters leave their mark is that of another process.
+    pub(crate) fn is_awaited(&self, mark: Option<&Item>) -> bool {
+        mark.is_some_and(|mark| mark.value != self.own.as_bytes())
     }
 
     /// What a value says of a lock.
@@ -124,6 +138,12 @@ impl Dialect {
         record.remaining(item, now.wall).is_none_or(|left| !left.is_zero())
             && !self.seen.is_over(place.key.as_bytes(), item.cas, now.moment)
     }
+}
+
+/// Where those who wait for a lock leave a mark, for a process that gets it again and again. If two locks
+/// share one, that process merely steps back in vain.
+pub(crate) fn mark_of(place: &Place) -> String {
+    format!("~w:{:016x}", fnv1a(&[place.key.as_bytes()]))
 }
 
 /// When a lock that others hold is free.

@@ -2,12 +2,16 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "async")]
+mod aio;
 mod backend;
 mod config;
 mod diagnose;
 mod dialect;
 mod guard;
 mod inspect;
+#[cfg(feature = "async")]
+mod link;
 mod lookout;
 mod pace;
 mod placement;
@@ -20,6 +24,8 @@ mod talk;
 mod url;
 mod wire;
 
+#[cfg(feature = "async")]
+pub use aio::AsyncMemcached;
 pub use backend::Memcached;
 pub use config::Builder;
 pub use placement::Placement;

@@ -25,6 +25,8 @@ struct Watched {
     place: Place,
     waiters: u32,
     pace: Pace,
+    /// When others are to be told again that somebody waits here.
+    mark: Moment,
 }
 
 /// One promise to notify; ends when dropped.
@@ -50,6 +52,9 @@ pub(crate) struct Looks {
     names: Vec<(Box<str>, Place)>,
 }
 
+/// How often others are told that somebody waits; the server forgets it after a second or two.
+const MARKING: Duration = Duration::from_millis(500);
+
 /// How many names are looked at in one go.
 const TOGETHER: usize = 128;
 
@@ -64,7 +69,8 @@ impl Lookout {
         match names.get_mut(key) {
             Some(watched) => watched.waiters += 1,
             None => {
-                let watched = Watched { place: place.clone(), waiters: 1, pace: Pace::new(Moment::now()) };
+                let now = Moment::now();
+                let watched = Watched { place: place.clone(), waiters: 1, pace: Pace::new(now), mark: now };
                 names.insert(key.into(), watched);
             }
         }
@@ -82,8 +88,8 @@ impl Lookout {
         if self.closed.load(Ordering::Acquire) {
             return Due::Closed;
         }
-        let names = self.names();
-        let due = names.iter().filter(|(_, watched)| watched.pace.due() <= now);
+        let mut names = self.names();
+        let due = names.iter_mut().filter(|(_, watched)| watched.pace.due() <= now);
         let mut all: Vec<Looks> = Vec::new();
         for (key, watched) in due {
             let server = watched.place.server;
@@ -95,7 +101,12 @@ impl Lookout {
                     all.last_mut().expect("one was pushed just now")
                 }
             };
-            looks.request = std::mem::take(&mut looks.request).get(watched.place.key.as_bytes());
+            let mut request = std::mem::take(&mut looks.request);
+            if watched.mark <= now {
+                watched.mark = now + MARKING;
+                request = self.dialect.mark(&watched.place, request);
+            }
+            looks.request = request.get(watched.place.key.as_bytes());
             looks.names.push((key.clone(), watched.place.clone()));
         }
         if !all.is_empty() {

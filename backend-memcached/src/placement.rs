@@ -56,7 +56,7 @@ fn best(servers: &[impl AsRef<str>], score: impl Fn(&str) -> u64) -> usize {
 }
 
 /// FNV-1a of 64 bits.
-fn fnv1a(parts: &[&[u8]]) -> u64 {
+pub(crate) fn fnv1a(parts: &[&[u8]]) -> u64 {
     let bytes = parts.iter().copied().flatten();
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -36,6 +36,11 @@ impl Request {
         self.store("cas", store, &format!(" {cas}"))
     }
 
+    /// Stores a value, whatever is there. Without an answer.
+    pub(crate) fn set(self, store: &Store<'_>) -> Self {
+        self.store("set", store, "")
+    }
+
     fn store(mut self, command: &str, store: &Store<'_>, cas: &str) -> Self {
         let Store { key, flags, life, value } = store;
         self.bytes.extend_from_slice(command.as_bytes());

@@ -9,7 +9,7 @@ use tenure_core::{Fence, Moment};
 use crate::agent::{Agent, Command};
 use crate::case::cases;
 use crate::counter::{self, Counter};
-use crate::ctx::{Ctx, SOON, denied, growing, join_all, sleep_until};
+use crate::ctx::{Ctx, SOON, denied, growing, join_all};
 use crate::driver::TestHeld;
 use crate::failure::{Outcome, check};
 use crate::subject::{Options, Subject, TestLock};
