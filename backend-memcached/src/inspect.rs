@@ -58,10 +58,10 @@ pub(crate) fn sort(names: &mut Vec<Name>) {
 /// How often a server that lists its keys for somebody else is asked again.
 const TRIES: u32 = 100;
 
-/// All keys of a server, of whatever is in it.
+/// All keys of a server, of whatever is in it. By its table: its lists change while it walks along them.
 pub(crate) fn keys(server: &str, limits: Limits) -> Result<Vec<String>> {
     for _ in 0..TRIES {
-        let text = stats::ask(server, "lru_crawler metadump all", limits)?;
+        let text = stats::ask(server, "lru_crawler metadump hash", limits)?;
         if text.starts_with("BUSY") {
             thread::sleep(Duration::from_millis(20));
             continue;

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::Limits;
-use crate::pool::{is_closed, no_connection, refused, unanswered};
+use crate::pool::{is_closed, no_connection, unanswered};
 use crate::wire::{Answer, Answers, Request};
 
 /// Hands requests to the task that owns the connection, which ends when this is dropped.
@@ -78,7 +78,8 @@ impl Line {
             let open = match self.open().await {
                 Ok(open) => open,
                 Err(error) => {
-                    return left.for_each(|asked| tell(asked, Err(no_connection(&error.to_string())), resent));
+                    return left
+                        .for_each(|asked| tell(asked, Err(no_connection(&error.to_string())), resent));
                 }
             };
             let all: Vec<Asked> = left.by_ref().collect();
@@ -154,12 +155,9 @@ impl Open {
     }
 
     async fn read(&mut self, request: &Request) -> memcache::exp::Result<Answers> {
-        let (mut answers, mut refusals) = (Answers::default(), 0);
+        let mut answers = Answers::default();
         while answers.replies.len() < request.answers() {
-            match self.reader.receive().await.and_then(Answer::read) {
-                Ok(reply) => answers.replies.push(reply),
-                Err(error) => refusals = refused(error, refusals, request, &mut answers)?,
-            }
+            answers.replies.push(self.reader.receive().await.and_then(Answer::read)?);
         }
         Ok(answers)
     }

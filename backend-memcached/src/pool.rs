@@ -202,33 +202,12 @@ impl Pooled {
         self.writer.set_write_timeout(Some(self.limits.io))?;
         self.writer.write_all(request.bytes())?;
         let mut answers = Answers::default();
-        let mut refusals = 0;
         while answers.replies.len() < request.answers() {
             let left = deadline.saturating_duration_since(Instant::now());
             self.reader.set_io_timeout(Some(left.max(Duration::from_micros(1))));
-            match self.reader.receive().and_then(Answer::read) {
-                Ok(reply) => answers.replies.push(reply),
-                Err(error) => refusals = refused(error, refusals, request, &mut answers)?,
-            }
+            answers.replies.push(self.reader.receive().and_then(Answer::read)?);
         }
         Ok(answers)
-    }
-}
-
-/// Takes in that a command was refused; an error if that can be none of the silent ones, which stand before
-/// those that are answered.
-pub(crate) fn refused(
-    error: WireError,
-    refusals: usize,
-    request: &Request,
-    answers: &mut Answers,
-) -> memcache::exp::Result<usize> {
-    match error {
-        WireError::Server(message) | WireError::Rejected(message) if refusals < request.quiet() => {
-            answers.refused = Some(message);
-            Ok(refusals + 1)
-        }
-        other => Err(other),
     }
 }
 

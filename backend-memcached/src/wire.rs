@@ -13,7 +13,6 @@ use memcache::exp::{MetaResponse, ReturnCode, parse_meta_result};
 pub(crate) struct Request {
     bytes: Vec<u8>,
     answers: usize,
-    quiet: usize,
 }
 
 /// What is stored under a key.
@@ -50,7 +49,6 @@ impl Request {
         self.bytes.extend_from_slice(rest.as_bytes());
         self.bytes.extend_from_slice(value);
         self.bytes.extend_from_slice(b"\r\n");
-        self.quiet += 1;
         self
     }
 
@@ -76,7 +74,6 @@ impl Request {
     pub(crate) fn and(mut self, next: &Self) -> Self {
         self.bytes.extend_from_slice(&next.bytes);
         self.answers += next.answers;
-        self.quiet += next.quiet;
         self
     }
 
@@ -87,11 +84,6 @@ impl Request {
     /// How many answers come.
     pub(crate) fn answers(&self) -> usize {
         self.answers
-    }
-
-    /// How many commands say nothing unless they were refused.
-    pub(crate) fn quiet(&self) -> usize {
-        self.quiet
     }
 }
 
@@ -146,8 +138,6 @@ impl Answer {
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     pub(crate) replies: Vec<Answer>,
-    /// Why one of its silent commands was refused, if one was.
-    pub(crate) refused: Option<String>,
     /// Whether it was sent twice, because a connection that had been idle turned out to be dead.
     pub(crate) resent: bool,
 }
@@ -164,7 +154,7 @@ impl Answers {
     /// The next ones, for one of several requests that were sent together.
     pub(crate) fn share(&mut self, count: usize) -> Self {
         let replies = self.replies.drain(..count.min(self.replies.len())).collect();
-        Self { replies, refused: self.refused.clone(), resent: self.resent }
+        Self { replies, resent: self.resent }
     }
 }
 
@@ -180,9 +170,9 @@ mod tests {
             String::from_utf8_lossy(request.bytes()),
             "add k 16 7 3 noreply\r\nabc\r\ncas k 16 7 3 5 noreply\r\nabc\r\nmg k v c t f\r\nmd k C6\r\n"
         );
-        assert_eq!((request.answers(), request.quiet()), (2, 2));
+        assert_eq!(request.answers(), 2);
         let twice = request.clone().and(&request);
-        assert_eq!((twice.answers(), twice.quiet(), twice.bytes().len()), (4, 4, request.bytes().len() * 2));
+        assert_eq!((twice.answers(), twice.bytes().len()), (4, request.bytes().len() * 2));
     }
 
     #[test]

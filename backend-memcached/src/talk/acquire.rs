@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use tenure_core::{Attempt, Cause, Claim, Denied, Error, Fence, Granted, Lease, Owner, Result};
+use tenure_core::{Attempt, Cause, Claim, Denied, Error, Fence, Granted, Lease, Owner, Result, Ttl};
 
 use super::{Grant, Heard, ROUNDS, Talk, Turn, no_memory, restless, store};
 use crate::dialect::{Dialect, Now, Place, fence, no_numbers};
 use crate::guard::{self, Guard};
-use crate::record::{Record, State};
+use crate::record::{LONGEST, Record, State, life};
 use crate::stats::Stats;
-use crate::wire::{Answer, Answers, Item, Request, Store};
+use crate::wire::{Answers, Item, Request, Store};
 
 /// One attempt, or the restoring of what an owner has.
 ///
@@ -26,6 +26,10 @@ pub(crate) struct Acquire<'a> {
     restores: bool,
     step: Step,
     rounds: u32,
+    /// How often nothing was there afterwards.
+    vain: u32,
+    /// Whether a guard was made.
+    made: bool,
 }
 
 enum Step {
@@ -36,19 +40,25 @@ enum Step {
     Opens(Guard, Item),
     /// Asking what a new guard must be, in place of this one if there is one.
     Make(Option<Item>),
-    /// Our value may be there, whose fence has this base. It was to be a new grant, or one from before.
-    Put {
-        value: Vec<u8>,
-        base: u64,
-        since: u64,
-        before: Option<Before>,
-    },
+    /// Our value may be there.
+    Put(Put),
     /// Taking back what should not have been put there.
     Undo,
     /// Raising the guard.
     Raise,
     /// Reading what is to be restored.
     Look,
+}
+
+/// What was put.
+struct Put {
+    value: Vec<u8>,
+    /// By which the number of its change is a fence.
+    base: u64,
+    since: u64,
+    /// Instead of the value with this number; else where there was none.
+    instead: Option<u64>,
+    before: Option<Before>,
 }
 
 /// What the same owner was granted before.
@@ -64,12 +74,14 @@ impl<'a> Acquire<'a> {
             dialect,
             place,
             owner: claim.owner(),
-            ttl: claim.term().ttl().map_or(crate::record::LONGEST, tenure_core::Ttl::get),
+            ttl: claim.term().ttl().map_or(LONGEST, Ttl::get),
             floor: claim.floor(),
             label: claim.label(),
             restores,
             step: Step::Begin,
             rounds: 0,
+            vain: 0,
+            made: false,
         }
     }
 
@@ -130,64 +142,49 @@ impl<'a> Acquire<'a> {
             Some(cas) => Request::default().swap(&put, cas),
         };
         let request = request.get(guard::KEY).get(self.place.key.as_bytes());
-        self.step = Step::Put { value, base, since, before };
+        self.step = Step::Put(Put { value, base, since, instead, before });
         Turn::Ask(request)
     }
 
     /// What is there after we put our value there, if it was not in vain.
-    fn is_there(
-        &mut self,
-        mut answers: Answers,
-        (value, base, since, before): (Vec<u8>, u64, u64, Option<Before>),
-        now: Now,
-    ) -> Result<Turn<Attempt<Grant>>> {
-        let (guard, item) = (answers.take(), answers.take());
-        let now_base = guard.item().and_then(|item| Some(Guard::read(&item)?.base(&item)));
-        let guarded = now_base == Some(base);
+    fn is_there(&mut self, mut answers: Answers, put: Put, now: Now) -> Result<Turn<Attempt<Grant>>> {
+        let (guard, item) = (answers.take().item(), answers.take().item());
+        let base = guard.and_then(|item| Some(Guard::read(&item)?.base(&item)));
+        let guarded = base == Some(put.base);
         if !guarded {
             self.guard().is_gone();
         }
-        let Answer::Item(item) = item else {
-            if !guarded && !self.restores {
-                return Ok(self.read_guard());
-            }
-            if self.restores {
-                return Err(Error::lost(Cause::Superseded));
-            }
-            return match answers.refused {
-                Some(refused) => Err(no_memory(Some(&refused)).settled()),
-                // It went away in the same moment.
-                None => Ok(Turn::End(Ok(Attempt::Denied(Denied::new().retry_after(Duration::ZERO))))),
-            };
-        };
+        // What is restored is older than the guard may be.
+        let stands = guarded || self.restores;
+        let Some(item) = item else { return self.is_nowhere(guarded, now) };
         if item.cas == 0 {
             return Err(no_numbers());
         }
-        if item.value == value {
-            return match before.or(now_base.map(|base| Before { base, fence: fence(base, item.cas) })) {
-                Some(grant) if guarded || self.restores => Ok(self.has(&item, grant, since, now)),
+        let unchanged = put.instead == Some(item.cas);
+        if item.value == put.value && self.is_fresh(&item) && !unchanged {
+            return match put.before.or(base.map(|base| Before { base, fence: fence(base, item.cas) })) {
+                Some(grant) if stands => Ok(self.has(&item, grant, put.since, now)),
                 _ => Ok(self.undo(&item)),
             };
         }
         let record = self.dialect.read(self.place, &item)?;
         if record.owner == Some(self.owner) && record.state == State::Held {
-            if !guarded && !self.restores {
-                return Ok(self.undo(&item));
-            }
-            return Ok(self.renew(&item, &record, base, now));
+            return match unchanged {
+                true => Err(no_memory()),
+                false if stands => Ok(self.renew(&item, &record, put.base, now)),
+                false => Ok(self.undo(&item)),
+            };
         }
         if self.restores {
             return Err(Error::lost(Cause::Superseded));
         }
         let rest = self.dialect.rest(self.place, &item, &record, now);
         if rest.is_over() && guarded {
-            self.rounds += 1;
-            if self.rounds <= ROUNDS {
-                return Ok(self.put(base, Some(item.cas), now));
-            }
-        }
-        if answers.refused.is_some() && rest.is_over() {
-            return Err(no_memory(answers.refused.as_deref()).settled());
+            return Ok(match unchanged {
+                // There is no memory for two values, so one goes first.
+                true => self.undo(&item),
+                false => self.put(put.base, Some(item.cas), now),
+            });
         }
         let mut denied = Denied::new();
         if let Some(remaining) = rest.remaining() {
@@ -197,6 +194,23 @@ impl<'a> Acquire<'a> {
             denied = denied.holder(fence);
         }
         Ok(Turn::End(Ok(Attempt::Denied(denied))))
+    }
+
+    /// Nothing is there, not even what we put there.
+    fn is_nowhere(&mut self, guarded: bool, now: Now) -> Result<Turn<Attempt<Grant>>> {
+        self.vain += 1;
+        match (self.restores, guarded) {
+            (true, _) => Err(Error::lost(Cause::Superseded)),
+            (false, false) => Ok(self.read_guard()),
+            // It may have been taken away in the same moment; once.
+            (false, true) if self.vain == 1 => Ok(self.begin(now)),
+            (false, true) => Err(no_memory()),
+        }
+    }
+
+    /// Whether a value that is like ours was put there just now. Tokens alone are all alike.
+    fn is_fresh(&self, item: &Item) -> bool {
+        item.life.is_none_or(|left| left + 1 >= u64::from(life(self.ttl)))
     }
 
     /// Our value is there.
@@ -247,14 +261,14 @@ impl<'a> Acquire<'a> {
     }
 
     /// What the guard says, which may not be there.
-    fn heed(&mut self, item: Option<Item>, refused: Option<String>) -> Result<Turn<Attempt<Grant>>> {
+    fn heed(&mut self, item: Option<Item>) -> Result<Turn<Attempt<Grant>>> {
         self.rounds += 1;
         if self.rounds > ROUNDS {
             return Err(restless());
         }
         let Some(item) = item else {
-            if let Some(refused) = refused {
-                return Err(no_memory(Some(&refused)).settled());
+            if std::mem::replace(&mut self.made, true) {
+                return Err(no_memory());
             }
             self.step = Step::Make(None);
             return Ok(Turn::Stats);
@@ -336,15 +350,13 @@ impl Talk for Acquire<'_> {
     fn turn(&mut self, heard: Heard, now: Now) -> Turn<Attempt<Grant>> {
         let step = std::mem::replace(&mut self.step, Step::Begin);
         let next = match (step, heard) {
-            (Step::Guard, Heard::Answers(mut answers)) => self.heed(answers.take().item(), answers.refused),
+            (Step::Guard, Heard::Answers(mut answers)) => self.heed(answers.take().item()),
             (Step::Opens(guard, item), Heard::Stats(stats)) => Ok(self.opens(guard, item, &stats, now)),
             (Step::Make(instead), Heard::Stats(stats)) => {
                 self.step = Step::Make(instead);
                 Ok(self.make(&stats, now))
             }
-            (Step::Put { value, base, since, before }, Heard::Answers(answers)) => {
-                self.is_there(answers, (value, base, since, before), now)
-            }
+            (Step::Put(put), Heard::Answers(answers)) => self.is_there(answers, put, now),
             (Step::Undo, Heard::Answers(_)) => Ok(self.read_guard()),
             (Step::Raise, Heard::Answers(mut answers)) => {
                 answers.take();

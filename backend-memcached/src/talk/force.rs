@@ -23,7 +23,7 @@ enum Step {
     Begin,
     Look,
     Delete(Holder),
-    Mark(Holder, Vec<u8>),
+    Mark(Holder, Vec<u8>, u64),
 }
 
 impl<'a> Force<'a> {
@@ -68,7 +68,7 @@ impl<'a> Force<'a> {
                 let value = form.write(&broken);
                 let put = store(self.place, form.flags(), &broken, &value);
                 let request = Request::default().swap(&put, item.cas).get(key);
-                self.step = Step::Mark(holder, value);
+                self.step = Step::Mark(holder, value, item.cas);
                 Ok(Turn::Ask(request))
             }
             _ => {
@@ -95,9 +95,9 @@ impl Talk for Force<'_> {
                 Answer::Another => Ok(self.begin()),
                 _ => Ok(Turn::End(Ok(Some(holder)))),
             },
-            (Step::Mark(holder, value), Heard::Answers(mut answers)) => match answers.take().item() {
+            (Step::Mark(holder, value, cas), Heard::Answers(mut answers)) => match answers.take().item() {
                 Some(item) if item.value == value => Ok(Turn::End(Ok(Some(holder)))),
-                _ if answers.refused.is_some() => Err(no_memory(answers.refused.as_deref()).settled()),
+                Some(item) if item.cas == cas => Err(no_memory()),
                 _ => Ok(self.begin()),
             },
             _ => Ok(self.begin()),

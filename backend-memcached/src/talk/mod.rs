@@ -97,11 +97,11 @@ fn store<'a>(place: &'a Place, flags: u32, record: &Record, value: &'a [u8]) -> 
 }
 
 /// What there is to say when the server would not take a value.
-fn no_memory(refused: Option<&str>) -> Error {
+fn no_memory() -> Error {
     Error::unavailable(
         "the server has no memory for the lock; give it more (-m), or give locks a server of their own",
     )
-    .with_source(refused.unwrap_or("it took no value, and did not say why"))
+    .settled()
 }
 
 /// Too much went on.

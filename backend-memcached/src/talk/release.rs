@@ -105,9 +105,7 @@ impl<'a> End<'a> {
                 self.step = Step::Acknowledge;
                 Ok(Turn::Ask(Request::default().delete(self.place.key.as_bytes(), item.cas)))
             }
-            _ if kept.is_some() && item.cas == self.grant.cas() => {
-                Err(no_memory(answers.refused.as_deref()).settled())
-            }
+            _ if kept.is_some() && item.cas == self.grant.cas() => Err(no_memory()),
             // It was renewed, and the answer got lost or is under way.
             _ if !self.late => {
                 self.grant.is_now(item.cas);

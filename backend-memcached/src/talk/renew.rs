@@ -70,7 +70,7 @@ impl<'a> Renew<'a> {
                         self.grant.ends_at(now.moment + self.ttl);
                         Ok(Turn::End(Ok(())))
                     }
-                    Some(_) if item.cas == before => Err(no_memory(answers.refused.as_deref()).settled()),
+                    Some(_) if item.cas == before => Err(no_memory()),
                     // It was renewed before, and the answer got lost.
                     Some(_) => Ok(self.begin(now)),
                 }
