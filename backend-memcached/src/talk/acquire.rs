@@ -305,7 +305,8 @@ impl<'a> Acquire<'a> {
             Duration::from_secs(seconds),
             format!(
                 "{server} may have forgotten locks, since it was started or lost data less than the longest lease \
-                 ago, and grants none for {seconds} s; wait, or set a shorter max_ttl, or see `without_quarantine`"
+                 ago, and grants none for {seconds} s; wait, or set a shorter max_ttl, or put up with locks that \
+                 are granted twice then (quarantine=off)"
             ),
         )
     }
