@@ -9,7 +9,7 @@ use tenure_core::{Moment, Site};
 
 use crate::dialect::{Dialect, Now, Place};
 use crate::pace::Pace;
-use crate::wire::{Answer, Answers, Request};
+use crate::wire::{Answer, Request, Said};
 
 /// The names that somebody waits for.
 pub(crate) struct Lookout {
@@ -117,8 +117,11 @@ impl Lookout {
     }
 
     /// Takes in what was seen, and tells the waiters of what may be free.
-    pub(crate) fn seen(&self, looks: Looks, answers: Option<Answers>, took: Duration, now: Now) {
-        let mut answers = answers.map(|answers| answers.replies.into_iter());
+    pub(crate) fn seen(&self, looks: Looks, said: Option<Said>, took: Duration, now: Now) {
+        let mut answers = match said {
+            Some(Said::Answered(answers)) => Some(answers.replies.into_iter()),
+            _ => None,
+        };
         for (key, place) in looks.names {
             let answer = answers.as_mut().map(|answers| answers.next().unwrap_or(Answer::Nothing));
             if self.is_free(&key, &place, answer, took, now) {

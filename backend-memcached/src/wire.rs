@@ -7,12 +7,14 @@
 //! it did, but the `mg` behind it, which is needed anyway, tells who has the lock.
 
 use memcache::exp::{MetaResponse, ReturnCode, parse_meta_result};
+use tenure_core::Moment;
 
 /// Commands that are sent in one go.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Request {
     bytes: Vec<u8>,
     answers: usize,
+    read: Option<Moment>,
 }
 
 /// What is stored under a key.
@@ -70,8 +72,26 @@ impl Request {
         self
     }
 
+    /// Says when the CAS numbers in it were read: the moment when that was asked for.
+    ///
+    /// A server that is started anew counts from the beginning, so that such a number may be another value's
+    /// by now. A connection does not outlive the server; one that was there at that moment leads to the same
+    /// life of it, and only on such a connection this may be said.
+    pub(crate) fn read_at(mut self, moment: Moment) -> Self {
+        self.read = Some(self.read.map_or(moment, |earlier| earlier.min(moment)));
+        self
+    }
+
+    /// Whether it may be said on a connection that was made at this moment.
+    pub(crate) fn fits(&self, made: Moment) -> bool {
+        self.read.is_none_or(|moment| made <= moment)
+    }
+
     /// Both, in one go.
     pub(crate) fn and(mut self, next: &Self) -> Self {
+        if let Some(moment) = next.read {
+            self = self.read_at(moment);
+        }
         self.bytes.extend_from_slice(&next.bytes);
         self.answers += next.answers;
         self
@@ -135,14 +155,41 @@ impl Answer {
 }
 
 /// The answers to a request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Answers {
     pub(crate) replies: Vec<Answer>,
+    /// When it was sent, on a connection that was there by then.
+    pub(crate) sent: Moment,
     /// Whether it was sent twice, because a connection that had been idle turned out to be dead.
     pub(crate) resent: bool,
 }
 
+/// What comes of a request.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Answered(Answers),
+    /// It was not sent, for want of a connection from when its numbers were read; what it is about must be
+    /// looked at again. An attempt on another connection may have been carried out.
+    Stale {
+        resent: bool,
+    },
+}
+
+impl Said {
+    /// As [`Answers::share`].
+    pub(crate) fn share(&mut self, count: usize) -> Self {
+        match self {
+            Self::Answered(answers) => Self::Answered(answers.share(count)),
+            Self::Stale { resent } => Self::Stale { resent: *resent },
+        }
+    }
+}
+
 impl Answers {
+    pub(crate) fn new(sent: Moment) -> Self {
+        Self { replies: Vec::new(), sent, resent: false }
+    }
+
     /// The next answer, which is there since as many come as were asked for.
     pub(crate) fn take(&mut self) -> Answer {
         match self.replies.is_empty() {
@@ -154,7 +201,7 @@ impl Answers {
     /// The next ones, for one of several requests that were sent together.
     pub(crate) fn share(&mut self, count: usize) -> Self {
         let replies = self.replies.drain(..count.min(self.replies.len())).collect();
-        Self { replies, resent: self.resent }
+        Self { replies, sent: self.sent, resent: self.resent }
     }
 }
 
@@ -173,6 +220,17 @@ mod tests {
         assert_eq!(request.answers(), 2);
         let twice = request.clone().and(&request);
         assert_eq!((twice.answers(), twice.bytes().len()), (4, request.bytes().len() * 2));
+    }
+
+    #[test]
+    fn a_number_is_said_on_connections_alone_that_were_there_when_it_was_read() {
+        let moment = |nanos| Moment::from_nanos(nanos);
+        let read = Request::default().get(b"k");
+        assert!(read.fits(moment(9)));
+        let (one, other) = (read.clone().read_at(moment(5)), read.clone().read_at(moment(3)));
+        assert!(one.fits(moment(5)) && !one.fits(moment(6)));
+        let both = read.and(&one).and(&other);
+        assert!(both.fits(moment(3)) && !both.fits(moment(4)));
     }
 
     #[test]

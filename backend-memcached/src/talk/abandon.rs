@@ -43,12 +43,12 @@ impl Talk for Abandon<'_> {
                 match own {
                     Some(item) => {
                         self.step = Step::Delete;
-                        Turn::Ask(Request::default().delete(key, item.cas))
+                        Turn::Ask(Request::default().delete(key, item.cas).read_at(answers.sent))
                     }
                     None => Turn::End(Ok(())),
                 }
             }
-            (Step::Delete, _) => Turn::End(Ok(())),
+            (Step::Delete, Heard::Answers(_)) => Turn::End(Ok(())),
             _ => {
                 self.step = Step::Look;
                 Turn::Ask(Request::default().get(key))

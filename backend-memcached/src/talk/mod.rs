@@ -22,7 +22,7 @@ use tenure_core::{Error, Fence, Moment, Result};
 use crate::dialect::{Now, Place};
 use crate::record::{Record, life};
 use crate::stats::Stats;
-use crate::wire::{Answers, Request, Store};
+use crate::wire::{Answers, Request, Said, Store};
 
 /// A question, and how it goes on.
 pub(crate) trait Talk {
@@ -40,7 +40,21 @@ pub(crate) enum Heard {
     /// Nothing yet.
     Nothing,
     Answers(Answers),
+    /// What was to be asked could not be said: the numbers in it are too old.
+    Stale {
+        /// Whether it may have been said before, without an answer.
+        resent: bool,
+    },
     Stats(Stats),
+}
+
+impl From<Said> for Heard {
+    fn from(said: Said) -> Self {
+        match said {
+            Said::Answered(answers) => Self::Answers(answers),
+            Said::Stale { resent } => Self::Stale { resent },
+        }
+    }
 }
 
 /// What to do.
@@ -61,6 +75,9 @@ const ROUNDS: u32 = 12;
 pub struct Grant {
     /// The number of its latest renewal, by which it is known.
     cas: AtomicU64,
+    /// When a number of it was last read, in nanoseconds since boot; whichever it was, from the same life of
+    /// the server.
+    read: AtomicU64,
     /// After this moment, in nanoseconds since boot, nobody may say that it goes on.
     ends: AtomicU64,
     base: u64,
@@ -69,16 +86,28 @@ pub struct Grant {
 }
 
 impl Grant {
-    fn new(cas: u64, ends: Moment, base: u64, fence: Fence, since: u64) -> Self {
-        Self { cas: cas.into(), ends: ends.as_nanos().into(), base, fence, since }
+    fn new(cas: u64, read: Moment, ends: Moment, base: u64, fence: Fence, since: u64) -> Self {
+        Self {
+            cas: cas.into(),
+            read: read.as_nanos().into(),
+            ends: ends.as_nanos().into(),
+            base,
+            fence,
+            since,
+        }
     }
 
     fn cas(&self) -> u64 {
         self.cas.load(Ordering::Acquire)
     }
 
-    fn is_now(&self, cas: u64) {
+    fn read(&self) -> Moment {
+        Moment::from_nanos(self.read.load(Ordering::Acquire))
+    }
+
+    fn is_now(&self, cas: u64, read: Moment) {
         self.cas.store(cas, Ordering::Release);
+        self.read.fetch_max(read.as_nanos(), Ordering::AcqRel);
     }
 
     fn ends_at(&self, moment: Moment) {

@@ -48,7 +48,7 @@ impl<'a> End<'a> {
         let (key, cas) = (self.place.key.as_bytes(), self.grant.cas());
         let Some(keep) = self.keep.filter(|_| !self.late) else {
             self.step = Step::Delete;
-            return Turn::Ask(Request::default().delete(key, cas));
+            return Turn::Ask(Request::default().delete(key, cas).read_at(self.grant.read()));
         };
         let record = Record {
             ttl: Some(keep),
@@ -64,7 +64,7 @@ impl<'a> End<'a> {
         let request =
             Request::default().swap(&store(self.place, form.flags(), &record, &value), cas).get(key);
         self.step = Step::Keep(value);
-        Turn::Ask(request)
+        Turn::Ask(request.read_at(self.grant.read()))
     }
 
     /// It is free, or was not ours any more.
@@ -80,11 +80,13 @@ impl<'a> End<'a> {
             Answer::Done => self.over(),
             Answer::Nothing if self.resent => self.over(),
             Answer::Nothing => Err(Error::lost(Cause::Superseded)),
-            _ => {
-                self.step = Step::Look;
-                Ok(Turn::Ask(Request::default().get(self.place.key.as_bytes())))
-            }
+            _ => Ok(self.look()),
         }
+    }
+
+    fn look(&mut self) -> Turn<()> {
+        self.step = Step::Look;
+        Turn::Ask(Request::default().get(self.place.key.as_bytes()))
     }
 
     fn is_there(&mut self, mut answers: Answers, kept: Option<&[u8]>, now: Now) -> Result<Turn<()>> {
@@ -103,12 +105,13 @@ impl<'a> End<'a> {
         match record.state {
             State::Broken => {
                 self.step = Step::Acknowledge;
-                Ok(Turn::Ask(Request::default().delete(self.place.key.as_bytes(), item.cas)))
+                let delete = Request::default().delete(self.place.key.as_bytes(), item.cas);
+                Ok(Turn::Ask(delete.read_at(answers.sent)))
             }
             _ if kept.is_some() && item.cas == self.grant.cas() => Err(no_memory()),
             // It was renewed, and the answer got lost or is under way.
             _ if !self.late => {
-                self.grant.is_now(item.cas);
+                self.grant.is_now(item.cas, answers.sent);
                 Ok(self.begin(now))
             }
             // Somebody who restored it goes on with it.
@@ -126,13 +129,14 @@ impl Talk for End<'_> {
 
     fn turn(&mut self, heard: Heard, now: Now) -> Turn<()> {
         let step = std::mem::replace(&mut self.step, Step::Begin);
-        if let Heard::Answers(answers) = &heard {
-            self.resent |= answers.resent;
+        if let Heard::Answers(Answers { resent, .. }) | Heard::Stale { resent } = &heard {
+            self.resent |= resent;
         }
         let next = match (step, heard) {
             (Step::Delete, Heard::Answers(mut answers)) => self.deleted(&answers.take()),
             (Step::Look, Heard::Answers(answers)) => self.is_there(answers, None, now),
             (Step::Keep(value), Heard::Answers(answers)) => self.is_there(answers, Some(&value), now),
+            (_, Heard::Stale { .. }) => Ok(self.look()),
             (Step::Acknowledge, Heard::Answers(_)) => Err(Error::lost(Cause::Forced)),
             _ => Ok(self.begin(now)),
         };
