@@ -27,7 +27,8 @@
 //! Acquiring, being denied, renewing and releasing are one round trip each. A lock's value tells its owner, its
 //! lifetime, its fence and its label; every change of it is made on the condition that its CAS number, by which
 //! the server tells any two values apart, is still the one that was read. So a release deletes the value that
-//! was meant, or nothing.
+//! was meant, or nothing. A server that is started anew counts from the beginning; so a number is said only on a
+//! connection that is older than it, and what it stands for is looked at again where there is none.
 //!
 //! Writes are the `add` and `cas` of the text protocol and not the meta command `ms`: on a server that has no
 //! memory left, `ms` deletes the value that is there, even when it was told to store only where there is none,

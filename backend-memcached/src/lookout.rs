@@ -141,8 +141,11 @@ impl Lookout {
             pace.looked(now.moment, None, took, rand::random());
             return true;
         };
-        // What cannot be read is told to who asks.
-        let Ok(record) = self.dialect.read(place, &item) else { return true };
+        let Ok(record) = self.dialect.read(place, &item) else {
+            // Who asks is told why it cannot be read.
+            pace.failed(now.moment);
+            return true;
+        };
         let holder = record.fence.map_or(item.cas, |fence| fence.get());
         pace.looked(now.moment, Some(holder), took, rand::random());
         let rest = self.dialect.rest(place, &item, &record, now);
