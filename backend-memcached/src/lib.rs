@@ -79,8 +79,9 @@
 //!   lies on one of them ([`Placement`]); all who share the locks must name the same servers in the same words.
 //!   A lock is never looked for on another server than its own, so one that is down takes its locks with it.
 //! * TCP only: no TLS, no passwords, no sockets of the host. Anybody who reaches the server can break locks.
-//! * memcached 1.6.18 or later, without `-C`; others are refused when the store is opened. Proxies before it must
-//!   pass commands on in order, on one connection each.
+//! * memcached 1.6.18 or later, without `-C`; others are refused when the store is opened. No proxy that keeps its
+//!   clients' connections when the server behind it is restarted.
+//! * A host name must be that of one server; one with several addresses is refused.
 //! * The longest lease is 30 days less four seconds.
 //! * A request takes at most the builder's time limits, 2 s each by default; then it is `Unavailable` and
 //!   its connection is thrown away, so that no late answer is taken for another's. Connections that died with a
