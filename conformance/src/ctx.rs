@@ -40,6 +40,7 @@ pub(crate) struct Ctx {
     pub(crate) places: bool,
     pub(crate) shortest_ttl: Duration,
     pub(crate) grain: Duration,
+    pub(crate) lateness: Duration,
 }
 
 impl Ctx {
@@ -62,6 +63,11 @@ impl Ctx {
     /// By how much a lease may end late on this store.
     pub(crate) fn grain(&self) -> Duration {
         self.grain
+    }
+
+    /// Lets a lease that begins now end, for those too who ask for the first time afterwards.
+    pub(crate) fn outlive(&self, ttl: Duration) {
+        sleep_until(Moment::now() + ttl + self.grain + self.lateness);
     }
 
     /// Long enough for a case to be over before.

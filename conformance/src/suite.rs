@@ -37,6 +37,7 @@ pub struct Suite {
     exempt: BTreeMap<String, String>,
     shortest_ttl: Duration,
     grain: Duration,
+    lateness: Duration,
     patience: Duration,
     in_process: bool,
     ready: OnceLock<Ready>,
@@ -78,6 +79,7 @@ impl Suite {
             exempt: BTreeMap::new(),
             shortest_ttl: Duration::from_millis(250),
             grain: Duration::ZERO,
+            lateness: Duration::ZERO,
             patience: Duration::from_secs(90),
             in_process: false,
             ready: OnceLock::new(),
@@ -143,6 +145,13 @@ impl Suite {
     /// milliseconds says two of them: one for each rounding. No lease may end early on any store.
     pub fn grain(self, grain: Duration) -> Self {
         Self { grain, ..self }
+    }
+
+    /// Sets by how much longer than its lease a lock may be taken for somebody who asks for it for the
+    /// first time, not at all by default. A store whose own clock is coarse may need to be watched, or some
+    /// time, before it is certain that a lease has ended.
+    pub fn lateness(self, lateness: Duration) -> Self {
+        Self { lateness, ..self }
     }
 
     /// Sets how long a case may take before it counts as one that hangs, 90 s by default.
@@ -246,6 +255,7 @@ impl Suite {
             places: server.is_none(),
             shortest_ttl,
             grain: self.grain,
+            lateness: self.lateness,
         };
         // A machine too slow for a lease has shown nothing about the store; a longer lease may.
         let mut lateness = None;

@@ -5,6 +5,7 @@
 
 mod certificates;
 mod cluster;
+mod memcached;
 mod process;
 mod proxy;
 mod redis;
@@ -13,6 +14,7 @@ mod trials;
 
 pub use certificates::Certificates;
 pub use cluster::{Cluster, cluster};
+pub use memcached::{Memcached, memcached};
 pub use process::{Process, free_port};
 pub use proxy::{Plan, Proxy, Trouble};
 pub use redis::{Redis, redis};

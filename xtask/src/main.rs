@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 use std::{env, fs};
 
 /// What the tests need beyond cargo, as Debian packages: `flock(1)` and `setpriv`, `ps`, `script`.
-const PACKAGES: &[&str] = &["util-linux", "procps", "bsdutils", "openssl", "redis-server"];
+const PACKAGES: &[&str] = &["util-linux", "procps", "bsdutils", "openssl", "redis-server", "memcached"];
 
 const USAGE: &str = "\
 cargo xtask test [ARGS..]    install what the tests need (Debian), then run them all

@@ -9,7 +9,7 @@ use tenure_core::{Fence, Moment};
 use crate::agent::{Agent, Command};
 use crate::case::cases;
 use crate::counter::{self, Counter};
-use crate::ctx::{Ctx, SOON, denied, growing, join_all, sleep_until};
+use crate::ctx::{Ctx, SOON, denied, growing, join_all};
 use crate::driver::TestHeld;
 use crate::failure::{Outcome, check};
 use crate::subject::{Options, Subject, TestLock};
@@ -43,7 +43,7 @@ fn one_of_many_threads_wins_an_expired_name(ctx: &Ctx) -> Outcome {
         for name in names {
             drop(ctx.subject.lock_with(name, options.clone()).try_acquire()?);
         }
-        sleep_until(Moment::now() + ctx.ttl());
+        ctx.outlive(ctx.ttl());
         Ok(())
     })
 }
@@ -116,7 +116,7 @@ fn one_of_many_processes_wins_an_expired_name(ctx: &Ctx) -> Outcome {
     for name in &names {
         drop(ctx.subject.lock_with(name, options.clone()).try_acquire()?);
     }
-    sleep_until(Moment::now() + ctx.ttl());
+    ctx.outlive(ctx.ttl());
     race_processes(ctx, names)
 }
 
@@ -127,9 +127,8 @@ fn one_of_many_processes_wins_a_dead_holders_name(ctx: &Ctx) -> Outcome {
     let race = Command::Race { names: names.clone(), options, at: 0 };
     let held = holder.ask(&race)?.won()?;
     check!(held.len() == RACES, "expected {RACES} free names, saw {}", held.len());
-    let end = Moment::now() + ctx.ttl() * 4;
     holder.kill()?;
-    sleep_until(end);
+    ctx.outlive(ctx.ttl() * 4);
     race_processes(ctx, names)
 }
 

@@ -178,7 +178,7 @@ fn forcing_a_free_name_finds_nobody(ctx: &Ctx) -> Outcome {
         check!(seen.is_none(), "expected nobody after a release, saw {seen:?}");
     }
     drop(lock.clone().ttl(ctx.ttl()).release_on_drop(false).try_acquire()?);
-    sleep_until(Moment::now() + ctx.ttl() + ctx.grain());
+    ctx.outlive(ctx.ttl());
     let seen = force(ctx, &lock, Breaking::Safe)?;
     check!(seen.is_none(), "expected nobody after the end of the lease, saw {seen:?}");
     lock.try_acquire()?.release()?;

@@ -104,7 +104,7 @@ fn look_while_taking(ctx: &Ctx, other: &Subject) -> Outcome {
     for lock in &locks {
         drop(ctx.subject.lock_with(lock.name().as_str(), options.clone()).try_acquire()?);
     }
-    sleep_until(Moment::now() + ctx.ttl());
+    ctx.outlive(ctx.ttl());
     thread::scope(|scope| {
         let looking = scope.spawn(|| -> Outcome {
             while !over.load(Ordering::Relaxed) {
