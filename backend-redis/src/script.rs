@@ -39,13 +39,13 @@ scripts! {
     RELEASE_SHARE "lua/release_share.lua";
     INSPECT "lua/inspect.lua";
     AWAITED "lua/awaited.lua";
-    GUARDED_ACQUIRE "lua/guard_begin.lua" "lua/acquire.lua" "lua/guard_end.lua";
-    GUARDED_SHARE "lua/guard_begin.lua" "lua/share.lua" "lua/guard_end.lua";
+    GUARDED_ACQUIRE "lua/guard.lua" "lua/guard_begin.lua" "lua/acquire.lua" "lua/guard_end.lua";
+    GUARDED_SHARE "lua/guard.lua" "lua/guard_begin.lua" "lua/share.lua" "lua/guard_end.lua";
     RAISE "lua/raise.lua";
     TAKE_BACK "lua/take_back.lua";
     ATTEMPT "lua/attempt_begin.lua" "lua/acquire.lua" "lua/attempt_end.lua";
-    GUARDED_ATTEMPT "lua/guard_begin.lua" "lua/attempt_begin.lua" "lua/acquire.lua" "lua/attempt_end.lua"
-        "lua/guard_end.lua";
+    GUARDED_ATTEMPT "lua/guard.lua" "lua/guard_begin.lua" "lua/attempt_begin.lua" "lua/acquire.lua"
+        "lua/attempt_end.lua" "lua/guard_end.lua";
 }
 
 impl Script {
@@ -87,8 +87,9 @@ impl Call {
         Self { what: What::Command(command), keys: vec![key.to_vec()], arguments, guarded: false }
     }
 
-    /// The same behind a guard, in a script that has one.
-    fn behind(mut self, guard: &Guard, script: &'static Script) -> Self {
+    /// The same by a script that heeds a guard, if there is one.
+    fn behind(mut self, guard: Option<&Guard>, script: &'static Script) -> Self {
+        let Some(guard) = guard else { return self };
         self.keys.push(guard.key.clone());
         self.arguments.push(millis(guard.longest));
         Self { what: What::Script(script), guarded: true, ..self }
@@ -191,16 +192,12 @@ impl Dialect {
     /// Takes a lock, or takes up again what the claim's owner holds.
     pub(crate) fn acquire(&self, claim: &Claim, keys: &Keys, how: How) -> Result<Call> {
         let call = self.take(claim, keys, how)?;
-        Ok(match &self.guard {
-            Some(guard) if how != How::Restore => {
-                let script = match (&self.queue, claim.mode()) {
-                    (Some(_), _) => fair::guarded_acquire(),
-                    (None, Mode::Exclusive) => &GUARDED_ACQUIRE,
-                    (None, _) => &GUARDED_SHARE,
-                };
-                call.behind(guard, script)
-            }
-            _ => call,
+        // What is held may be taken up again at any time.
+        let guard = self.guard.as_ref().filter(|_| how != How::Restore);
+        Ok(match (&self.queue, claim.mode()) {
+            (Some(_), _) => call.behind(guard, &fair::GUARDED_ACQUIRE),
+            (None, Mode::Exclusive) => call.behind(guard, &GUARDED_ACQUIRE),
+            (None, _) => call.behind(guard, &GUARDED_SHARE),
         })
     }
 
@@ -239,7 +236,7 @@ impl Dialect {
         let ttl = if ttl == Duration::MAX { b"0".to_vec() } else { millis(ttl) };
         let mut arguments = vec![self.tokens.of(claim.owner()), ttl, millis(self.fence_life)];
         if let Some(queue) = &self.queue {
-            return queue.renew(claim, keys, arguments);
+            return queue.renew(claim, keys, arguments).behind(self.guard.as_ref(), &fair::GUARDED_RENEW);
         }
         let (fence, broken) = (keys.sibling(Sibling::Fence), keys.sibling(Sibling::Broken));
         let own = keys.own().to_vec();
@@ -256,11 +253,9 @@ impl Dialect {
     pub(crate) fn release(&self, claim: &Claim, keys: &Keys, keep: Option<Duration>) -> Call {
         let keep = keep.map_or_else(|| b"0".to_vec(), millis);
         if let Some(queue) = &self.queue {
-            return queue.release(
-                claim,
-                keys,
-                vec![self.tokens.of(claim.owner()), keep, millis(self.fence_life)],
-            );
+            let arguments = vec![self.tokens.of(claim.owner()), keep, millis(self.fence_life)];
+            let release = queue.release(claim, keys, arguments);
+            return release.behind(self.guard.as_ref(), &fair::GUARDED_RELEASE);
         }
         let mut arguments = vec![self.tokens.of(claim.owner()), keep, self.channel.clone()];
         let (own, broken) = (keys.own().to_vec(), keys.sibling(Sibling::Broken));
@@ -296,10 +291,7 @@ impl Dialect {
         call.what = What::Script(&ATTEMPT);
         call.keys.push(keys.sibling(Sibling::Attempt));
         call.arguments.push(attempt.0.to_string().into_bytes());
-        Ok(match &self.guard {
-            Some(guard) => call.behind(guard, &GUARDED_ATTEMPT),
-            None => call,
-        })
+        Ok(call.behind(self.guard.as_ref(), &GUARDED_ATTEMPT))
     }
 
     /// Undoes attempts of a claim up to one of them.
@@ -331,7 +323,7 @@ impl Dialect {
             self.channel.clone(),
         ];
         match &self.queue {
-            Some(queue) => queue.force(keys, arguments),
+            Some(queue) => queue.force(keys, arguments).behind(self.guard.as_ref(), &fair::GUARDED_INSPECT),
             None => Call::new(&INSPECT, all, arguments),
         }
     }
