@@ -73,18 +73,16 @@ pub(crate) struct Call {
     what: What,
     keys: Vec<Vec<u8>>,
     arguments: Vec<Vec<u8>>,
-    /// Whether it is told how it is named, which tells whether the server was started anew.
-    guarded: bool,
 }
 
 impl Call {
     pub(crate) fn new(script: &'static Script, keys: Vec<Vec<u8>>, arguments: Vec<Vec<u8>>) -> Self {
-        Self { what: What::Script(script), keys, arguments, guarded: false }
+        Self { what: What::Script(script), keys, arguments }
     }
 
     /// A call of a command with one key.
     pub(crate) fn command(command: &'static str, key: &[u8], arguments: Vec<Vec<u8>>) -> Self {
-        Self { what: What::Command(command), keys: vec![key.to_vec()], arguments, guarded: false }
+        Self { what: What::Command(command), keys: vec![key.to_vec()], arguments }
     }
 
     /// The same by a script that heeds a guard, if there is one.
@@ -92,7 +90,7 @@ impl Call {
         let Some(guard) = guard else { return self };
         self.keys.push(guard.key.clone());
         self.arguments.push(millis(guard.longest));
-        Self { what: What::Script(script), guarded: true, ..self }
+        Self { what: What::Script(script), ..self }
     }
 
     /// As a request.
@@ -117,9 +115,6 @@ impl Call {
             (What::Command(command), _) => vec![command.as_bytes()],
         };
         arguments.extend(self.keys.iter().chain(&self.arguments).map(Vec::as_slice));
-        if self.guarded {
-            arguments.push(if by == By::Text { b"1" } else { b"0" });
-        }
         commands.push(&arguments);
     }
 }

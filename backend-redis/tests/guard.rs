@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         a_server_that_forgot_the_latest_only_does_so_too,
         a_guard_closes_fair_locks_and_shared_locks_alike,
         nothing_is_handed_on_while_the_guard_is_closed,
+        locks_of_another_prefix_or_database_are_closed_as_well,
         forgotten_scripts_close_nothing,
     ];
     servers::run("redis", tests)
@@ -138,6 +139,33 @@ fn nothing_is_handed_on_while_the_guard_is_closed() -> Outcome {
         assert!(was_served(&server, name, *waiter)?, "the waiter for what was {name} was forgotten");
     }
     drop(held);
+    Ok(())
+}
+
+fn locks_of_another_prefix_or_database_are_closed_as_well() -> Outcome {
+    let mut server = servers::Redis::with(&[])?;
+    let settings = |prefix: &str| {
+        let settings = Settings::default().with_lease(Duration::from_secs(1))?.with_max_ttl(LONGEST)?;
+        settings.with_prefix(prefix)
+    };
+    let open = |database: &str, prefix: &str| {
+        let url = format!("{}{database}", server.url());
+        Redis::builder(&url).settings(settings(prefix)?).restart_guard().connect()
+    };
+    let stores = [open("", "lock:")?, open("", "other:")?, open("3", "lock:")?];
+    for store in &stores {
+        assert!(Lock::new(store, "a").try_acquire().is_err_and(|error| error.is_quarantined()));
+    }
+    for store in &stores {
+        Lock::new(store, "a").acquire()?.release()?;
+    }
+    server.command("SAVE")?;
+    server.restart()?;
+    // The first to ask makes the scripts known again, to all of them.
+    for store in &stores {
+        let error = Lock::new(store, "a").try_acquire().expect_err("leases from before may be believed in");
+        assert!(error.is_quarantined(), "{store:?}: {error:?}");
+    }
     Ok(())
 }
 
