@@ -87,9 +87,13 @@
 //!
 //!   ```text
 //!   ACL SETUSER locks on >PASSWORD ~lock:* ~~* &~* &__redis__:invalidate +@string +@hash +@sortedset
-//!       +del +exists +type +pexpire +pexpireat +pttl +scan +time +eval +evalsha +publish +subscribe +ping
-//!       +info +command|info +config|get +client|id +client|tracking +client|caching
+//!       +del +exists +type +pexpire +pexpireat +pttl +scan +time +eval +evalsha +publish +subscribe
+//!       +unsubscribe +punsubscribe +ping +info +command|info +config|get
+//!       +client|id +client|tracking +client|caching
 //!   ```
+//!
+//!   Beside that a cluster needs `+cluster|slots +asking`, a master that sentinels watch over `+role`, and
+//!   [`Builder::replicas`] `+wait`. Sentinels that have users ask for `+sentinel|get-master-addr-by-name`.
 //! * A URL's user and password are written with `%` and two hexadecimal digits where they have characters
 //!   that mean something in URLs. A socket's are options: `redis+unix:///path?user=..&pass=..&db=..`.
 //! * Where the server can compare and delete in one command, most releases are that command, if the user

@@ -13,7 +13,7 @@ use tenure_core::{Error, Result};
 use tokio::runtime::Handle;
 
 use crate::acks;
-use crate::cluster::ASKING;
+use crate::cluster::{ASKING, behind_asking};
 use crate::ears::Ears;
 use crate::listener::Listener;
 use crate::net::Manner;
@@ -83,10 +83,10 @@ impl Link {
             if manner.track && open.tracks {
                 pipeline.push(&[b"CLIENT", b"CACHING", b"YES"]);
             }
+            let skip = pipeline.len();
             if manner.asking {
                 pipeline.push(ASKING);
             }
-            let skip = pipeline.len();
             calls.iter().for_each(|call| call.write(manner.by, &mut pipeline));
             if let Some(acks) = manner.acks {
                 acks.write(&mut pipeline);
@@ -96,7 +96,10 @@ impl Link {
             let sent = self.within(connection.send_packed_commands(&pipeline, 0, count)).await;
             match sent {
                 Ok(values) => {
-                    let replies: Vec<Reply> = values.into_iter().skip(skip).map(reply).collect();
+                    let mut replies: Vec<Reply> = values.into_iter().skip(skip).map(reply).collect();
+                    if manner.asking {
+                        replies = behind_asking(replies);
+                    }
                     if self.source.is_over(&replies) {
                         self.discard(open.number).await;
                     }

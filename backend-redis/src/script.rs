@@ -9,7 +9,7 @@ use tenure_core::{
     Result,
 };
 
-use crate::acks::Acks;
+use crate::acks::{self, Acks};
 use crate::fair::{self, Queue};
 use crate::keys::{Keys, MARK, Sibling};
 use crate::profile::Tokens;
@@ -444,12 +444,22 @@ fn refusal(message: &str) -> Error {
         }
         Some("TRYAGAIN") => "the keys of the lock are being moved to another node of the cluster; try again",
         Some("MOVED" | "ASK") => "the server is part of a cluster; write redis+cluster:// into the URL",
-        Some("UNHEARD") => {
-            // It is carried out all the same.
+        // It is carried out all the same.
+        Some(acks::UNHEARD) => {
             return Error::unavailable(
                 "too few replicas have heard of it; see whether they run and keep up, or demand fewer",
             )
             .with_source(message);
+        }
+        Some(acks::UNTOLD) if message.starts_with("UNTOLD NOPERM") => {
+            return Error::misconfigured(
+                "the user may not ask how many replicas have heard of it; allow it +wait, or do without replicas()",
+            )
+            .with_source(message);
+        }
+        Some(acks::UNTOLD) => {
+            return Error::unavailable("the server does not say how many replicas have heard of it")
+                .with_source(message);
         }
         Some("CROSSSLOT") => "the keys of the lock lie in several slots",
         _ => "the server refused",
