@@ -75,16 +75,16 @@ impl AsyncRedis {
     }
 
     /// Asks for a lock, as one that waits if it does.
-    async fn ask_for(&self, claim: &Claim, keys: &Keys) -> Result<Reply> {
+    async fn ask_for(&self, claim: &Claim, keys: &Keys) -> Result<(Reply, bool)> {
         let queue = self.0.places.as_ref().filter(|_| claim.waits());
         let waits = queue.is_some() || self.0.ears.waited.is_awaited(keys);
         let call = self.0.dialect.acquire(claim, keys, if waits { How::Wait } else { How::Try })?;
         let asking = queue.map(|places| places.asks(claim));
-        let reply = self.call_heard(&call, waits && queue.is_none()).await.map(|(reply, _)| reply);
+        let answer = self.call_heard(&call, waits && queue.is_none()).await;
         if let Some(asking) = asking {
-            asking.answered(reply.as_ref().ok());
+            asking.answered(answer.as_ref().ok().map(|(reply, _)| reply));
         }
-        reply
+        answer
     }
 
     fn keys<'c>(&self, claim: &'c Claim) -> Result<Resolved<'c, Keys>> {
@@ -106,7 +106,8 @@ impl AsyncRedis {
         if !reply.is_no_script() {
             return Ok((reply, resent));
         }
-        let (reply, again) = self.0.net.exchange(call, Manner { by: By::Text, ..manner }).await?;
+        let told = self.0.net.exchange(call, Manner { by: By::Text, ..manner }).await;
+        let (reply, again) = told.map_err(|error| doubtful(error, resent))?;
         Ok((reply, resent || again))
     }
 }
@@ -126,14 +127,14 @@ impl AsyncBackend for AsyncRedis {
 
     async fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
         let keys = self.keys(claim)?;
-        let reply = self.ask_for(claim, &keys).await?;
+        let (reply, resent) = self.ask_for(claim, &keys).await?;
         if acks::is_unheard(&reply) {
             return match self.call(&self.0.dialect.release(claim, &keys, None), false).await {
-                Ok(_) => script::attempt(claim, &reply).map_err(Error::settled),
+                Ok(_) => script::attempt(claim, &reply, false).map_err(Error::settled),
                 Err(error) => Err(doubtful(error, true)),
             };
         }
-        script::attempt(claim, &reply)
+        script::attempt(claim, &reply, resent)
     }
 
     async fn renew(&self, due: Renewal<'_, ()>) -> Result<()> {
@@ -173,7 +174,8 @@ impl AsyncBackend for AsyncRedis {
             }
             resent = again;
         }
-        let (reply, again) = self.call(&dialect.release(end.claim(), &keys, end.keep()), false).await?;
+        let released = self.call(&dialect.release(end.claim(), &keys, end.keep()), false).await;
+        let (reply, again) = released.map_err(|error| doubtful(error, resent))?;
         script::verdict(&reply, resent || again)
     }
 
@@ -226,8 +228,9 @@ impl AsyncBackend for AsyncRedis {
 impl AsyncRestore for AsyncRedis {
     async fn restore(&self, claim: &Claim) -> Result<Granted<()>> {
         let keys = self.keys(claim)?;
-        let (reply, _) = self.call_heard(&self.0.dialect.acquire(claim, &keys, How::Restore)?, false).await?;
-        match script::attempt(claim, &reply)? {
+        let call = self.0.dialect.acquire(claim, &keys, How::Restore)?;
+        let (reply, resent) = self.call_heard(&call, false).await?;
+        match script::attempt(claim, &reply, resent)? {
             Attempt::Granted(granted) => Ok(granted),
             Attempt::Denied(_) => Err(Error::lost(Cause::Superseded)),
         }

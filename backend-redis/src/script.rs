@@ -12,6 +12,7 @@ use tenure_core::{
 use crate::acks::{self, Acks};
 use crate::fair::{self, Queue};
 use crate::keys::{Keys, MARK, Sibling};
+use crate::pool::doubtful;
 use crate::profile::Tokens;
 use crate::resp::{Commands, Packed, Reply};
 
@@ -324,8 +325,9 @@ impl Dialect {
     }
 }
 
-/// The answer to an acquire.
-pub(crate) fn attempt(claim: &Claim, reply: &Reply) -> Result<Attempt<()>> {
+/// The answer to an acquire. `resent` says that an earlier request with the same token may have been
+/// granted, whatever the server says now.
+pub(crate) fn attempt(claim: &Claim, reply: &Reply, resent: bool) -> Result<Attempt<()>> {
     let parts = reply.list().unwrap_or_default();
     match (parts.first().and_then(Reply::int), parts) {
         (Some(1), [_, fence, ..]) => {
@@ -353,7 +355,7 @@ pub(crate) fn attempt(claim: &Claim, reply: &Reply) -> Result<Attempt<()>> {
                           wait for the longest of them, max_ttl, to end";
             Err(Error::quarantined(Duration::from_millis(left), closed).settled())
         }
-        _ => Err(odd(reply)),
+        _ => Err(doubtful(odd(reply), resent)),
     }
 }
 

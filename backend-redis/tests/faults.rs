@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         an_emptied_server_loses_locks_and_no_fence_goes_back,
         a_holder_whose_fence_was_evicted_gets_no_smaller_one_when_it_asks_again,
         a_killed_connection_is_replaced_without_anybody_noticing,
+        what_was_granted_unheard_is_given_back_although_its_repetition_is_refused,
         a_full_server_refuses_with_a_remedy_and_still_releases,
         a_password_that_is_wrong_or_missing_says_so_and_shows_nowhere,
         keys_of_other_types_are_taken_and_stay_as_they_are,
@@ -148,6 +149,48 @@ fn a_killed_connection_is_replaced_without_anybody_noticing() -> Outcome {
     server.command("CLIENT KILL TYPE normal")?;
     held.release()?;
     Ok(())
+}
+
+fn what_was_granted_unheard_is_given_back_although_its_repetition_is_refused() -> Outcome {
+    let server = servers::Redis::with(&[])?;
+    let proxy = servers::Proxy::to(server.port())?;
+    let lost = |attempt: &(dyn Fn() -> Result<()> + Sync)| -> Outcome {
+        attempt()?;
+        proxy.plan(servers::Plan::next(&[servers::Trouble::DropReply]));
+        let error = std::thread::scope(|scope| -> Outcome<Error> {
+            let asking = scope.spawn(attempt);
+            eventually("the grant", || server.command("EXISTS lock:a").is_ok_and(|keys| keys == ":1\r\n"));
+            server.command("CONFIG SET maxmemory 1")?;
+            proxy.sever();
+            Ok(asking.join().expect("the thread ends").expect_err("the server is full"))
+        })?;
+        assert!(error.is_unavailable() && !error.is_settled(), "{error:?}");
+        eventually("a lock given back", || {
+            server.command("EXISTS lock:a").is_ok_and(|keys| keys == ":0\r\n")
+        });
+        server.command("CONFIG SET maxmemory 0")?;
+        Ok(())
+    };
+    let builder = Redis::builder(&proxy.url());
+    let store = builder.clone().connect()?;
+    lost(&|| Lock::new(&store, "a").ttl(Duration::from_secs(60)).try_acquire()?.release())?;
+    #[cfg(feature = "async")]
+    {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let store = runtime.block_on(builder.connect_async())?;
+        let lock = tenure_core::aio::Lock::new(&store, "a").ttl(Duration::from_secs(60));
+        lost(&|| runtime.block_on(async { lock.try_acquire().await?.release().await }))?;
+    }
+    Ok(())
+}
+
+/// Waits for something that must come about, and fails if it does not.
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < until, "expected {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 fn a_full_server_refuses_with_a_remedy_and_still_releases() -> Outcome {

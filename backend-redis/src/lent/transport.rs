@@ -8,7 +8,7 @@ use r2d2_redis::RedisConnectionManager;
 use tenure_core::{Error, Moment, Result};
 
 use super::wire;
-use crate::pool::{Answers, Broken, Tracker, Transport, Wire, no_connection, unanswered};
+use crate::pool::{Answers, Broken, Tracker, Transport, Wire, doubtful, no_connection, unanswered};
 use crate::resp::{Commands, Packed, Reply};
 
 /// Somebody else's pool, and how long things may take.
@@ -138,7 +138,7 @@ impl Transport for Lent {
         // After a restart of the server every connection from before is dead; each is found out once.
         let mut dead = 0;
         loop {
-            let mut connection = self.take()?;
+            let mut connection = self.take().map_err(|error| doubtful(error, dead > 0))?;
             match self.ask(&mut connection, packed, track) {
                 Ok(replies) => {
                     give_back(connection);
