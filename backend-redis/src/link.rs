@@ -8,12 +8,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, Value};
 use tenure_core::{Error, Result};
 use tokio::runtime::Handle;
 
 use crate::acks;
-use crate::cluster::{ASKING, behind_asking};
+use crate::cluster::{ASKING, Address, behind_asking};
 use crate::ears::Ears;
 use crate::listener::Listener;
 use crate::net::Manner;
@@ -150,26 +150,15 @@ impl Link {
         }
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.limits.connect))
-            .set_response_timeout(Some(self.limits.io))
-            .set_push_sender(self.ears.clone().pushes());
-        let (client, master) = self.within(self.source.client(self.limits)).await?;
-        let connect = client.get_multiplexed_async_connection_with_config(&config);
-        let mut connected = self.within(connect).await;
-        let mut tells = true;
-        if let Some(plain) = self.plain.as_ref().filter(|_| connected.as_ref().is_err_and(knows_no_resp3)) {
-            let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(self.limits.connect))
-                .set_response_timeout(Some(self.limits.io));
-            connected = self.within(plain.client.get_multiplexed_async_connection_with_config(&config)).await;
-            tells = false;
-        }
-        let mut connection = connected.map_err(|source| no_connection(&source.to_string()))?;
-        if let Some(address) = master {
-            let role = self.within(connection.send_packed_command(&redis::cmd("ROLE"))).await;
-            self.source.greeted(&address, &role.map_or(Reply::Nil, reply))?;
-        }
+        let mut candidates = self.source.candidates();
+        let (mut connection, tells) = loop {
+            let (client, master) = self.within(candidates.next(self.limits)).await?;
+            match self.dial(&client, master).await {
+                Ok(connected) => break connected,
+                Err(error) => candidates.failed(error)?,
+            }
+        };
+        candidates.found();
         let mut tracking = Cmd::new();
         tracking.arg("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN").arg("NOLOOP");
         let tracks = tells && {
@@ -186,6 +175,28 @@ impl Link {
         // What happened before the connection was there was heard by nobody.
         self.ears.waited.all_changed();
         Ok(fresh)
+    }
+
+    /// Connects to a server, and greets it if it is to be a master. Tells whether it can tell something
+    /// unasked.
+    async fn dial(&self, client: &Client, master: Option<Address>) -> Result<(MultiplexedConnection, bool)> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.limits.connect))
+            .set_response_timeout(Some(self.limits.io));
+        let hearing = config.clone().set_push_sender(self.ears.clone().pushes());
+        let connect = client.get_multiplexed_async_connection_with_config(&hearing);
+        let mut connected = self.within(connect).await;
+        let mut tells = true;
+        if let Some(plain) = self.plain.as_ref().filter(|_| connected.as_ref().is_err_and(knows_no_resp3)) {
+            connected = self.within(plain.client.get_multiplexed_async_connection_with_config(&config)).await;
+            tells = false;
+        }
+        let mut connection = connected.map_err(|source| no_connection(&source.to_string()))?;
+        if let Some(address) = master {
+            let role = self.within(connection.send_packed_command(&redis::cmd("ROLE"))).await;
+            self.source.greeted(&address, &role.map_or(Reply::Nil, reply)).map_err(Error::settled)?;
+        }
+        Ok((connection, tells))
     }
 
     /// Listens to a channel, on this connection and on those that come after it.
