@@ -29,6 +29,9 @@ use crate::waited::Waited;
 /// A cheap handle; clones share one connection, which is made anew when it fails. It works in the
 /// tokio runtime that it was connected in; its futures can be polled by any executor as long as that
 /// runtime runs.
+///
+/// A server alone may be of any age. In a cluster and behind sentinels they have to know RESP3, as those
+/// since Redis 6 do: on an older one a connection that listens can do nothing else.
 #[derive(Clone)]
 pub struct AsyncRedis(Arc<Inner>);
 

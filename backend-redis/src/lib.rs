@@ -75,7 +75,7 @@
 //! which makes that rarer and does not prevent it.
 //!
 //! In a cluster and with sentinels a request may take a few times the limits, where it is sent on from one
-//! server to another.
+//! server to another. There [`AsyncRedis`] needs servers that know RESP3, as those since Redis 6 do.
 //!
 //! # What to know
 //!

@@ -191,7 +191,14 @@ impl Link {
             connected = self.within(plain.client.get_multiplexed_async_connection_with_config(&config)).await;
             tells = false;
         }
-        let mut connection = connected.map_err(|source| no_connection(&source.to_string()))?;
+        let mut connection = connected.map_err(|source| match knows_no_resp3(&source) {
+            true => Error::misconfigured(
+                "the server knows no RESP3, which tasks need in a cluster and behind sentinels; it comes with \
+                 Redis 6, and the store for threads does without it",
+            )
+            .with_source(source.to_string()),
+            false => no_connection(&source.to_string()),
+        })?;
         if let Some(address) = master {
             let role = self.within(connection.send_packed_command(&redis::cmd("ROLE"))).await;
             self.source.greeted(&address, &role.map_or(Reply::Nil, reply)).map_err(Error::settled)?;
