@@ -360,6 +360,57 @@ mod tests {
         }
     }
 
+    /// Is closed if its number is among the dead.
+    struct Mortal {
+        number: i64,
+        all: Arc<Mortals>,
+    }
+
+    #[derive(Default)]
+    struct Mortals {
+        made: AtomicI64,
+        dead: AtomicI64,
+        asked: AtomicI64,
+    }
+
+    impl Wire for Mortal {
+        fn exchange(&mut self, _: &Packed) -> std::result::Result<Vec<Reply>, Broken> {
+            self.all.asked.fetch_add(1, Ordering::SeqCst);
+            match self.number < self.all.dead.load(Ordering::SeqCst) {
+                true => Err(Broken { source: "reset".into(), closed: true }),
+                false => Ok(vec![Reply::Int(self.number)]),
+            }
+        }
+    }
+
+    impl Connect for Arc<Mortals> {
+        type Wire = Mortal;
+
+        fn connect(&self) -> std::result::Result<Mortal, Box<dyn std::error::Error + Send + Sync>> {
+            Ok(Mortal { number: self.made.fetch_add(1, Ordering::SeqCst), all: self.clone() })
+        }
+    }
+
+    #[test]
+    fn old_connections_that_are_dead_are_replaced_and_one_made_for_the_request_is_an_error() {
+        let all = Arc::<Mortals>::default();
+        let pool = Pool::new(all.clone(), 4, Duration::from_secs(1));
+        let old: Vec<_> = (0..3).map(|_| pool.get().expect("there is room")).collect();
+        drop(old);
+        all.dead.store(3, Ordering::SeqCst);
+        let ping = Packed::command(&[b"PING"]);
+        let answers = pool.exchange(&ping, None).expect("a new one lives");
+        assert!(answers.resent && all.asked.load(Ordering::SeqCst) == 4);
+        // That one is dead by now, and so is the one that is made in its place.
+        all.dead.store(i64::MAX, Ordering::SeqCst);
+        let error = pool.exchange(&ping, None).err().expect("all are dead");
+        assert!(error.is_unavailable() && !error.is_settled(), "{error:?}");
+        assert_eq!(all.asked.load(Ordering::SeqCst), 6);
+        // There is none from before.
+        assert!(pool.exchange(&ping, None).is_err());
+        assert_eq!(all.asked.load(Ordering::SeqCst), 7);
+    }
+
     #[test]
     fn a_connection_that_failed_after_a_long_time_says_nothing_about_now() {
         let (news, now) = (News::default(), Moment::now());

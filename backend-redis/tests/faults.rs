@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         an_emptied_server_loses_locks_and_no_fence_goes_back,
         a_holder_whose_fence_was_evicted_gets_no_smaller_one_when_it_asks_again,
         a_killed_connection_is_replaced_without_anybody_noticing,
+        a_connection_that_was_made_for_a_request_is_not_replaced,
         what_was_granted_unheard_is_given_back_although_its_repetition_is_refused,
         a_full_server_refuses_with_a_remedy_and_still_releases,
         a_password_that_is_wrong_or_missing_says_so_and_shows_nowhere,
@@ -148,6 +149,42 @@ fn a_killed_connection_is_replaced_without_anybody_noticing() -> Outcome {
     held.renew()?;
     server.command("CLIENT KILL TYPE normal")?;
     held.release()?;
+    Ok(())
+}
+
+fn a_connection_that_was_made_for_a_request_is_not_replaced() -> Outcome {
+    use servers::Trouble::{DropReply, ResetBefore};
+
+    let server = servers::Redis::with(&[])?;
+    let proxy = servers::Proxy::to(server.port())?;
+    let builder = Redis::builder(&proxy.url()).connect_timeout(LIMIT).io_timeout(LIMIT);
+    let renews = |renew: &dyn Fn() -> Result<()>| -> Outcome {
+        renew()?;
+        // After an answer that did not come there is no connection from before.
+        proxy.plan(servers::Plan::next(&[DropReply, ResetBefore]));
+        for _ in 0..2 {
+            let error = renew().expect_err("no answer came");
+            assert!(error.is_unavailable() && !error.is_settled(), "{error:?}");
+        }
+        renew()?;
+        // One from before is replaced once.
+        proxy.plan(servers::Plan::next(&[ResetBefore]));
+        renew()?;
+        proxy.plan(servers::Plan::next(&[ResetBefore, ResetBefore]));
+        assert!(renew().is_err_and(|error| error.is_unavailable()));
+        Ok(())
+    };
+    let store = builder.clone().connect()?;
+    let held = Lock::new(&store, "a").ttl(Duration::from_secs(60)).try_acquire()?;
+    renews(&|| held.renew())?;
+    #[cfg(feature = "async")]
+    {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let store = runtime.block_on(builder.connect_async())?;
+        let lock = tenure_core::aio::Lock::new(&store, "b").ttl(Duration::from_secs(60));
+        let held = runtime.block_on(lock.try_acquire())?;
+        renews(&|| runtime.block_on(held.renew()))?;
+    }
     Ok(())
 }
 

@@ -135,7 +135,8 @@ impl Lent {
 
 impl Transport for Lent {
     fn exchange(&self, packed: &Packed, track: Option<Tracker>) -> Result<Answers> {
-        // After a restart of the server every connection from before is dead; each is found out once.
+        // After a restart of the server every connection from before is dead; each is found out once. How old
+        // one is the pool does not tell, so as many are tried as it may have had.
         let mut dead = 0;
         loop {
             let mut connection = self.take().map_err(|error| doubtful(error, dead > 0))?;
