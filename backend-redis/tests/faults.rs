@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use tenure_core::{Backend, Cause, Error, Lock, Result, Status};
-use tenure_redis::Redis;
+use tenure_core::{Backend, Cause, Error, Lock, LockAll, Result, Status};
+use tenure_redis::{Builder, Profile, Redis, Wake};
 use tenure_servers::{self as servers, Outcome};
 
 const LIMIT: Duration = Duration::from_millis(300);
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         a_killed_connection_is_replaced_without_anybody_noticing,
         a_connection_that_was_made_for_a_request_is_not_replaced,
         what_was_granted_unheard_is_given_back_although_its_repetition_is_refused,
+        a_lock_that_is_in_a_set_twice_is_found_out_whatever_kind_of_lock_it_is,
         a_full_server_refuses_with_a_remedy_and_still_releases,
         a_password_that_is_wrong_or_missing_says_so_and_shows_nowhere,
         keys_of_other_types_are_taken_and_stay_as_they_are,
@@ -228,6 +229,32 @@ fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "expected {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+fn a_lock_that_is_in_a_set_twice_is_found_out_whatever_kind_of_lock_it_is() -> Outcome {
+    let server = servers::Redis::with(&[])?;
+    let ways: [(&str, fn(Builder) -> Builder); 4] = [
+        ("tracking", |builder| builder),
+        ("a channel", |builder| builder.wake(Wake::Channel)),
+        ("a queue", Builder::fair),
+        ("numbers", |builder| builder.profile(Profile::django("", 1))),
+    ];
+    for (way, build) in ways {
+        let open = || build(Redis::builder(&server.url())).connect();
+        let (one, two) = (open()?, open()?);
+        let twice = |error: Error| {
+            assert!(error.is_misconfigured() && error.to_string().contains("twice"), "{way}: {error:?}");
+        };
+        let pair = |name: &str| (Lock::new(&one, name), Lock::new(&two, name));
+        twice(LockAll::of(pair("a")).try_acquire().expect_err("it is one lock"));
+        twice(LockAll::of(pair("a")).acquire().expect_err("it is one lock"));
+        let (here, there) = pair("p");
+        let permits = LockAll::of((here.permit(1), there.permit(1)));
+        twice(permits.acquire().expect_err("it is one permit"));
+        let (here, there) = pair("s");
+        LockAll::of((here.shared(), there.shared())).try_acquire()?.release()?;
+    }
+    Ok(())
 }
 
 fn a_full_server_refuses_with_a_remedy_and_still_releases() -> Outcome {
