@@ -148,10 +148,19 @@ impl AsyncBackend for AsyncRedis {
     }
 
     async fn renew_many(&self, due: &[Renewal<'_, ()>]) -> Vec<Result<()>> {
-        let calls: Vec<Call> = due
-            .iter()
-            .map(|due| self.0.dialect.renew(due.claim(), &Keys::new(due.claim().key()), due.ttl()))
-            .collect();
+        let call = |due: &Renewal<'_, ()>| -> Result<Call> {
+            Ok(self.0.dialect.renew(due.claim(), &*self.keys(due.claim())?, due.ttl()))
+        };
+        let calls = match due.iter().map(call).collect::<Result<Vec<_>>>() {
+            Ok(calls) => calls,
+            Err(_) => {
+                let mut each = Vec::with_capacity(due.len());
+                for due in due {
+                    each.push(self.renew(*due).await);
+                }
+                return each;
+            }
+        };
         let calls: Vec<&Call> = calls.iter().collect();
         let manner = Manner { acks: self.0.dialect.acks, ..Manner::plain() };
         let mut answers = self.0.net.exchange_each(&calls, manner).await;

@@ -143,10 +143,13 @@ impl Link {
                     let replies = Ok(values.into_iter().skip(skip).map(reply).collect());
                     return Ok(Sent { replies, number: open.number, resent });
                 }
-                Err(error) if error.code().is_some() => {
-                    return Ok(Sent { replies: Err(refusal(&error)), number: open.number, resent });
-                }
-                Err(error) => error,
+                Err(error) => match error.code() {
+                    Some(code) => {
+                        let refused = Reply::refusal(code, error.detail());
+                        return Ok(Sent { replies: Err(refused), number: open.number, resent });
+                    }
+                    None => error,
+                },
             };
             self.discard(open.number).await;
             if error.is_timeout() || open.number >= fresh {
@@ -283,11 +286,6 @@ impl<F: Future> Future for Within<'_, F> {
 fn knows_no_resp3(error: &RedisError) -> bool {
     let said = error.detail().unwrap_or_default().to_ascii_lowercase();
     error.kind() == ErrorKind::RESP3NotSupported || (error.code().is_some() && said.contains("hello"))
-}
-
-fn refusal(error: &RedisError) -> Reply {
-    let code = error.code().unwrap_or("ERR");
-    Reply::Error(format!("{code} {}", error.detail().unwrap_or_default()).into())
 }
 
 impl Commands for Pipeline {

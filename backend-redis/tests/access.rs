@@ -91,7 +91,9 @@ fn url(server: &servers::Redis, who: &str) -> String {
 fn a_password_opens_the_server_whatever_its_characters() -> Outcome {
     let server = servers::Redis::with(&["--requirepass", PASSWORD])?;
     for who in [format!(":{ESCAPED}"), format!("default:{ESCAPED}")] {
-        works(&Redis::connect(&url(&server, &who))?)?;
+        let store = Redis::connect(&url(&server, &who))?;
+        assert!(!format!("{store:?} {}", store.site().label()).contains("hunter2"));
+        works(&store)?;
     }
     Ok(())
 }

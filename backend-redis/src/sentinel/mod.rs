@@ -272,13 +272,11 @@ impl Followed {
             let message = format!("no connection to {address}, which the sentinels name as the master");
             Error::unavailable(message).with_source(source).settled()
         };
-        let mut connection =
-            self.0.dial.timed(address)?.connection().map_err(|error| match error.code() {
-                Some(code) => script::odd(&Reply::Error(
-                    format!("{code} {}", error.detail().unwrap_or_default()).into(),
-                )),
-                None => unreachable(error),
-            })?;
+        let connected = self.0.dial.timed(address)?.connection();
+        let mut connection = connected.map_err(|error| match error.code() {
+            Some(code) => script::odd(&Reply::refusal(code, error.detail())),
+            None => unreachable(error),
+        })?;
         let role = Wire::exchange(&mut connection, &Packed::command(&[b"ROLE"]));
         let role = role.map_err(|broken| {
             Error::unavailable("the master does not answer").with_source(broken.source).settled()
