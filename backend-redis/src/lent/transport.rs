@@ -8,7 +8,7 @@ use r2d2_redis::RedisConnectionManager;
 use tenure_core::{Error, Moment, Result};
 
 use super::wire;
-use crate::pool::{Answers, Broken, Tracker, Transport, Wire, doubtful, no_connection, unanswered};
+use crate::pool::{Answers, Broken, Tracker, Transport, Wire, no_connection, unanswered};
 use crate::resp::{Commands, Packed, Reply};
 
 /// Somebody else's pool, and how long things may take.
@@ -139,7 +139,7 @@ impl Transport for Lent {
         // one is the pool does not tell, so as many are tried as it may have had.
         let mut dead = 0;
         loop {
-            let mut connection = self.take().map_err(|error| doubtful(error, dead > 0))?;
+            let mut connection = self.take().map_err(|error| in_doubt(error, dead > 0))?;
             match self.ask(&mut connection, packed, track) {
                 Ok(replies) => {
                     give_back(connection);
@@ -154,6 +154,16 @@ impl Transport for Lent {
                 }
             }
         }
+    }
+}
+
+/// Why there is no other connection, for a request that may have been carried out before. What this kind
+/// says of a server that closes each connection is the same as of one that refuses a password or a
+/// database, which was right before.
+fn in_doubt(error: Error, again: bool) -> Error {
+    match again {
+        true => Error::unavailable("the server closed the connection before it answered").with_source(error),
+        false => error,
     }
 }
 
