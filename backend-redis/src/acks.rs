@@ -15,7 +15,10 @@ pub(crate) struct Acks {
 }
 
 /// With what the answer begins that replaces one which too few replicas have heard of.
-const UNHEARD: &str = "UNHEARD";
+pub(crate) const UNHEARD: &str = "UNHEARD";
+
+/// With what it begins if the server did not even say how many.
+pub(crate) const UNTOLD: &str = "UNTOLD";
 
 impl Acks {
     /// Asks, behind what was written on the same connection.
@@ -42,7 +45,10 @@ impl Acks {
             Some(count) => Reply::Error(
                 format!("{UNHEARD} {count} of {} replicas within {:?}", self.replicas, self.within).into(),
             ),
-            None => Reply::Error(format!("{UNHEARD} the server answered {heard:?} to WAIT").into()),
+            None => match heard {
+                Reply::Error(refusal) => Reply::Error(format!("{UNTOLD} {refusal}").into()),
+                odd => Reply::Error(format!("{UNTOLD} ERR the server answered {odd:?} to WAIT").into()),
+            },
         }
     }
 }
@@ -70,9 +76,10 @@ pub(crate) fn only(replies: Vec<Reply>, acks: Option<Acks>) -> Result<Reply> {
     judged(replies, acks).pop().ok_or_else(script::no_answer)
 }
 
-/// Whether this is an answer that too few replicas have heard of.
+/// Whether this is an answer that too few replicas have heard of, as far as is known.
 pub(crate) fn is_unheard(reply: &Reply) -> bool {
-    matches!(reply, Reply::Error(message) if message.starts_with(UNHEARD))
+    let is = |message: &str| message.starts_with(UNHEARD) || message.starts_with(UNTOLD);
+    matches!(reply, Reply::Error(message) if is(message))
 }
 
 #[cfg(test)]
@@ -87,9 +94,20 @@ mod tests {
         for success in [granted, Reply::Int(1)] {
             assert_eq!(TWO.judge(success.clone(), &Reply::Int(2)), success);
             assert_eq!(TWO.judge(success.clone(), &Reply::Int(3)), success);
-            for too_few in [Reply::Int(1), Reply::Int(0), Reply::Error("ERR".into()), Reply::Nil] {
-                assert!(is_unheard(&TWO.judge(success.clone(), &too_few)), "{too_few:?}");
+            for too_few in [Reply::Int(1), Reply::Int(0)] {
+                let judged = TWO.judge(success.clone(), &too_few);
+                assert!(is_unheard(&judged), "{too_few:?}");
+                let error = script::odd(&judged);
+                assert!(error.is_unavailable() && !error.is_settled(), "{error:?}");
             }
+            for untold in [Reply::Error("ERR unknown command".into()), Reply::Nil] {
+                let judged = TWO.judge(success.clone(), &untold);
+                assert!(is_unheard(&judged), "{untold:?}");
+                let error = script::odd(&judged);
+                assert!(error.is_unavailable() && !error.is_settled(), "{error:?}");
+            }
+            let forbidden = TWO.judge(success.clone(), &Reply::Error("NOPERM no WAIT".into()));
+            assert!(is_unheard(&forbidden) && script::odd(&forbidden).is_misconfigured());
         }
     }
 

@@ -29,6 +29,9 @@ use crate::waited::Waited;
 /// A cheap handle; clones share one connection, which is made anew when it fails. It works in the
 /// tokio runtime that it was connected in; its futures can be polled by any executor as long as that
 /// runtime runs.
+///
+/// A server alone may be of any age. In a cluster and behind sentinels they have to know RESP3, as those
+/// since Redis 6 do: on an older one a connection that listens can do nothing else.
 #[derive(Clone)]
 pub struct AsyncRedis(Arc<Inner>);
 
@@ -75,16 +78,16 @@ impl AsyncRedis {
     }
 
     /// Asks for a lock, as one that waits if it does.
-    async fn ask_for(&self, claim: &Claim, keys: &Keys) -> Result<Reply> {
+    async fn ask_for(&self, claim: &Claim, keys: &Keys) -> Result<(Reply, bool)> {
         let queue = self.0.places.as_ref().filter(|_| claim.waits());
         let waits = queue.is_some() || self.0.ears.waited.is_awaited(keys);
         let call = self.0.dialect.acquire(claim, keys, if waits { How::Wait } else { How::Try })?;
         let asking = queue.map(|places| places.asks(claim));
-        let reply = self.call_heard(&call, waits && queue.is_none()).await.map(|(reply, _)| reply);
+        let answer = self.call_heard(&call, waits && queue.is_none()).await;
         if let Some(asking) = asking {
-            asking.answered(reply.as_ref().ok());
+            asking.answered(answer.as_ref().ok().map(|(reply, _)| reply));
         }
-        reply
+        answer
     }
 
     fn keys<'c>(&self, claim: &'c Claim) -> Result<Resolved<'c, Keys>> {
@@ -106,7 +109,8 @@ impl AsyncRedis {
         if !reply.is_no_script() {
             return Ok((reply, resent));
         }
-        let (reply, again) = self.0.net.exchange(call, Manner { by: By::Text, ..manner }).await?;
+        let told = self.0.net.exchange(call, Manner { by: By::Text, ..manner }).await;
+        let (reply, again) = told.map_err(|error| doubtful(error, resent))?;
         Ok((reply, resent || again))
     }
 }
@@ -126,14 +130,14 @@ impl AsyncBackend for AsyncRedis {
 
     async fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
         let keys = self.keys(claim)?;
-        let reply = self.ask_for(claim, &keys).await?;
+        let (reply, resent) = self.ask_for(claim, &keys).await?;
         if acks::is_unheard(&reply) {
             return match self.call(&self.0.dialect.release(claim, &keys, None), false).await {
-                Ok(_) => script::attempt(claim, &reply).map_err(Error::settled),
+                Ok(_) => script::attempt(claim, &reply, false).map_err(Error::settled),
                 Err(error) => Err(doubtful(error, true)),
             };
         }
-        script::attempt(claim, &reply)
+        script::attempt(claim, &reply, resent)
     }
 
     async fn renew(&self, due: Renewal<'_, ()>) -> Result<()> {
@@ -144,10 +148,19 @@ impl AsyncBackend for AsyncRedis {
     }
 
     async fn renew_many(&self, due: &[Renewal<'_, ()>]) -> Vec<Result<()>> {
-        let calls: Vec<Call> = due
-            .iter()
-            .map(|due| self.0.dialect.renew(due.claim(), &Keys::new(due.claim().key()), due.ttl()))
-            .collect();
+        let call = |due: &Renewal<'_, ()>| -> Result<Call> {
+            Ok(self.0.dialect.renew(due.claim(), &*self.keys(due.claim())?, due.ttl()))
+        };
+        let calls = match due.iter().map(call).collect::<Result<Vec<_>>>() {
+            Ok(calls) => calls,
+            Err(_) => {
+                let mut each = Vec::with_capacity(due.len());
+                for due in due {
+                    each.push(self.renew(*due).await);
+                }
+                return each;
+            }
+        };
         let calls: Vec<&Call> = calls.iter().collect();
         let manner = Manner { acks: self.0.dialect.acks, ..Manner::plain() };
         let mut answers = self.0.net.exchange_each(&calls, manner).await;
@@ -173,7 +186,8 @@ impl AsyncBackend for AsyncRedis {
             }
             resent = again;
         }
-        let (reply, again) = self.call(&dialect.release(end.claim(), &keys, end.keep()), false).await?;
+        let released = self.call(&dialect.release(end.claim(), &keys, end.keep()), false).await;
+        let (reply, again) = released.map_err(|error| doubtful(error, resent))?;
         script::verdict(&reply, resent || again)
     }
 
@@ -226,8 +240,9 @@ impl AsyncBackend for AsyncRedis {
 impl AsyncRestore for AsyncRedis {
     async fn restore(&self, claim: &Claim) -> Result<Granted<()>> {
         let keys = self.keys(claim)?;
-        let (reply, _) = self.call_heard(&self.0.dialect.acquire(claim, &keys, How::Restore)?, false).await?;
-        match script::attempt(claim, &reply)? {
+        let call = self.0.dialect.acquire(claim, &keys, How::Restore)?;
+        let (reply, resent) = self.call_heard(&call, false).await?;
+        match script::attempt(claim, &reply, resent)? {
             Attempt::Granted(granted) => Ok(granted),
             Attempt::Denied(_) => Err(Error::lost(Cause::Superseded)),
         }

@@ -124,15 +124,15 @@ impl Redis {
         if !reply.is_no_script() {
             return Ok((reply, resent));
         }
-        let (reply, again) = ask(By::Text)?;
+        let (reply, again) = ask(By::Text).map_err(|error| doubtful(error, resent))?;
         Ok((reply, resent || again))
     }
 
     /// Asks for a lock as part of a larger store, and to be told of its changes if this process waits.
-    pub(crate) fn attempt(&self, claim: &Claim, attempt: Attempted) -> Result<Reply> {
+    pub(crate) fn attempt(&self, claim: &Claim, attempt: Attempted) -> Result<(Reply, bool)> {
         let keys = self.keys(claim)?;
         let (how, track) = self.manner(&keys);
-        Ok(self.call(&self.0.dialect.attempt(claim, &keys, how, attempt)?, track)?.0)
+        self.call(&self.0.dialect.attempt(claim, &keys, how, attempt)?, track)
     }
 
     fn keys<'c>(&self, claim: &'c Claim) -> Result<Resolved<'c, Keys>> {
@@ -140,16 +140,16 @@ impl Redis {
     }
 
     /// Asks for a lock, as one that waits if it does.
-    fn ask_for(&self, claim: &Claim, keys: &Keys) -> Result<Reply> {
+    fn ask_for(&self, claim: &Claim, keys: &Keys) -> Result<(Reply, bool)> {
         if let Some(places) = self.0.places.as_ref().filter(|_| claim.waits()) {
             let call = self.0.dialect.acquire(claim, keys, How::Wait)?;
             let asking = places.asks(claim);
-            let reply = self.call_heard(&call, None).map(|(reply, _)| reply);
-            asking.answered(reply.as_ref().ok());
-            return reply;
+            let answer = self.call_heard(&call, None);
+            asking.answered(answer.as_ref().ok().map(|(reply, _)| reply));
+            return answer;
         }
         let (how, track) = self.manner(keys);
-        Ok(self.call_heard(&self.0.dialect.acquire(claim, keys, how)?, track)?.0)
+        self.call_heard(&self.0.dialect.acquire(claim, keys, how)?, track)
     }
 
     /// How to ask for a lock, and who is to be told of its changes, if this process waits for it.
@@ -211,15 +211,15 @@ impl Backend for Redis {
 
     fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
         let keys = self.keys(claim)?;
-        let reply = self.ask_for(claim, &keys)?;
+        let (reply, resent) = self.ask_for(claim, &keys)?;
         if acks::is_unheard(&reply) {
             let released = self.call(&self.0.dialect.release(claim, &keys, None), None);
             return match released {
-                Ok(_) => script::attempt(claim, &reply).map_err(Error::settled),
+                Ok(_) => script::attempt(claim, &reply, false).map_err(Error::settled),
                 Err(error) => Err(doubtful(error, true)),
             };
         }
-        script::attempt(claim, &reply)
+        script::attempt(claim, &reply, resent)
     }
 
     fn renew(&self, due: Renewal<'_, ()>) -> Result<()> {
@@ -262,7 +262,8 @@ impl Backend for Redis {
             }
             resent = again;
         }
-        let (reply, again) = self.call(&dialect.release(end.claim(), &keys, end.keep()), None)?;
+        let released = self.call(&dialect.release(end.claim(), &keys, end.keep()), None);
+        let (reply, again) = released.map_err(|error| doubtful(error, resent))?;
         script::verdict(&reply, resent || again)
     }
 
@@ -311,9 +312,9 @@ impl Backend for Redis {
 
 impl Restore for Redis {
     fn restore(&self, claim: &Claim) -> Result<Granted<()>> {
-        let (reply, _) =
+        let (reply, resent) =
             self.call_heard(&self.0.dialect.acquire(claim, &*self.keys(claim)?, How::Restore)?, None)?;
-        match script::attempt(claim, &reply)? {
+        match script::attempt(claim, &reply, resent)? {
             Attempt::Granted(granted) => Ok(granted),
             Attempt::Denied(_) => Err(Error::lost(Cause::Superseded)),
         }
@@ -333,5 +334,63 @@ impl From<Redis> for AnyBackend {
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redis").field("store", &self.0.site.label()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use tenure_core::Lock;
+
+    use super::*;
+    use crate::ear::Listen;
+    use crate::pool::Broken;
+
+    /// Gives these answers, in order.
+    struct Scripted(Mutex<VecDeque<Result<Answers>>>);
+
+    impl Transport for Scripted {
+        fn exchange(&self, _: &Packed, _: Option<Tracker>) -> Result<Answers> {
+            let next = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            next.unwrap_or_else(|| Ok(Answers { replies: vec![Reply::Int(0)], resent: false }))
+        }
+    }
+
+    struct Deaf;
+
+    impl Hearing for Deaf {
+        fn hear(&self, _: u64, _: &[&[u8]], _: Duration, _: Listen<'_>) -> std::result::Result<(), Broken> {
+            Ok(())
+        }
+
+        fn say(&self, _: u64, _: &Packed) {}
+    }
+
+    /// How an attempt ends for which the server, or the way to it, has these answers.
+    fn ended(answers: Vec<Result<Answers>>) -> Error {
+        // The first is to the question what the server can do.
+        let first = Ok(Answers { replies: vec![Reply::Nil], resent: false });
+        let transport = Scripted(Mutex::new(std::iter::once(first).chain(answers).collect()));
+        let dialect = Redis::builder("redis://h").dialect(true);
+        let store = Redis::new("redis:", Settings::default(), Box::new(transport), Arc::new(Deaf), dialect);
+        Lock::new(&store, "a").try_acquire().expect_err("nobody grants it")
+    }
+
+    fn said(error: &str, resent: bool) -> Result<Answers> {
+        Ok(Answers { replies: vec![Reply::Error(error.into())], resent })
+    }
+
+    #[test]
+    fn what_is_refused_is_in_doubt_only_if_it_was_sent_before() {
+        for (resent, settled) in [(false, true), (true, false)] {
+            let error = ended(vec![said("OOM no memory", resent)]);
+            assert!(error.is_unavailable() && error.is_settled() == settled, "{error:?}");
+            let refused = || Err(Error::unavailable("no connection").settled());
+            let error = ended(vec![said("NOSCRIPT", resent), refused()]);
+            assert!(error.is_unavailable() && error.is_settled() == settled, "{error:?}");
+            let error = ended(vec![said("NOSCRIPT", resent), said("OOM no memory", false)]);
+            assert!(error.is_unavailable() && error.is_settled() == settled, "{error:?}");
+        }
     }
 }

@@ -41,6 +41,9 @@ pub(crate) trait Hearing: Send + Sync + 'static {
     }
 }
 
+/// How many pauses an answer may take.
+pub(crate) const ANSWER: u32 = 4;
+
 /// Who listens.
 pub(crate) type Listen<'l> = &'l mut dyn FnMut(i64, &mut dyn Ear) -> Result<(), Broken>;
 
@@ -49,7 +52,8 @@ pub(crate) trait Ear {
     /// What is said next; `None` after a pause.
     fn next(&mut self) -> Result<Option<Heard>, Broken>;
 
-    /// Asks whether the server is there.
+    /// Asks whether the server is there. It answers within a few pauses, or the connection counts as dead,
+    /// now or at the next look: one whose other side has vanished says nothing of that by itself.
     fn ping(&mut self) -> Result<(), Broken>;
 }
 
@@ -74,7 +78,7 @@ impl<P: Place + 'static> Hearing for P {
         let mut messages = connection.as_pubsub();
         let subscribed: RedisResult<()> = channels.iter().try_for_each(|channel| messages.subscribe(channel));
         subscribed.and_then(|()| messages.set_read_timeout(Some(pause))).map_err(broken)?;
-        listen(client, &mut messages)
+        listen(client, &mut Listening { messages, pause })
     }
 
     fn say(&self, server: u64, request: &Packed) {
@@ -96,9 +100,14 @@ impl<P: Place + 'static> Hearing for P {
     }
 }
 
-impl Ear for PubSub<'_> {
+struct Listening<'c> {
+    messages: PubSub<'c>,
+    pause: Duration,
+}
+
+impl Ear for Listening<'_> {
     fn next(&mut self) -> Result<Option<Heard>, Broken> {
-        match self.get_message() {
+        match self.messages.get_message() {
             Ok(message) => {
                 let channel = message.get_channel_name().as_bytes().to_vec();
                 let payload = message.get_payload::<Value>().map_or(Reply::Nil, reply);
@@ -110,6 +119,10 @@ impl Ear for PubSub<'_> {
     }
 
     fn ping(&mut self) -> Result<(), Broken> {
-        PubSub::ping::<Value>(self).map(drop).map_err(broken)
+        let messages = &mut self.messages;
+        messages.set_read_timeout(Some(self.pause * ANSWER)).map_err(broken)?;
+        let answered = messages.ping::<Value>();
+        messages.set_read_timeout(Some(self.pause)).map_err(broken)?;
+        answered.map(drop).map_err(broken)
     }
 }

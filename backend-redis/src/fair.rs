@@ -14,11 +14,17 @@ use crate::resp::Reply;
 use crate::script::{Call, How, Script, kind, limit, millis, scripts};
 
 scripts! {
-    ACQUIRE "lua/fair/queue.lua" "lua/fair/acquire.lua";
-    GUARDED_ACQUIRE "lua/guard_begin.lua" "lua/fair/queue.lua" "lua/fair/acquire.lua" "lua/guard_end.lua";
-    RENEW "lua/fair/queue.lua" "lua/fair/renew.lua";
-    RELEASE "lua/fair/queue.lua" "lua/fair/release.lua";
-    INSPECT "lua/fair/queue.lua" "lua/fair/inspect_begin.lua" "lua/inspect.lua" "lua/fair/inspect_end.lua";
+    ACQUIRE "lua/fair/open.lua" "lua/fair/queue.lua" "lua/fair/acquire.lua";
+    RENEW "lua/fair/open.lua" "lua/fair/queue.lua" "lua/fair/renew.lua";
+    RELEASE "lua/fair/open.lua" "lua/fair/queue.lua" "lua/fair/release.lua";
+    INSPECT "lua/fair/open.lua" "lua/fair/queue.lua" "lua/fair/inspect_begin.lua" "lua/inspect.lua"
+        "lua/fair/inspect_end.lua";
+    GUARDED_ACQUIRE "lua/guard.lua" "lua/guard_begin.lua" "lua/fair/queue.lua" "lua/fair/acquire.lua"
+        "lua/guard_end.lua";
+    GUARDED_RENEW "lua/guard.lua" "lua/fair/queue.lua" "lua/fair/renew.lua";
+    GUARDED_RELEASE "lua/guard.lua" "lua/fair/queue.lua" "lua/fair/release.lua";
+    GUARDED_INSPECT "lua/guard.lua" "lua/fair/queue.lua" "lua/fair/inspect_begin.lua" "lua/inspect.lua"
+        "lua/fair/inspect_end.lua";
 }
 
 /// The queues of a store's locks.
@@ -72,11 +78,6 @@ impl Queue {
     pub(crate) fn force(&self, keys: &Keys, arguments: Vec<Vec<u8>>) -> Call {
         Call::new(&INSPECT, all(keys), arguments)
     }
-}
-
-/// Acquiring, behind a guard.
-pub(crate) fn guarded_acquire() -> &'static Script {
-    &GUARDED_ACQUIRE
 }
 
 /// The lease of a grant that is handed on. What core renews begins with the part of it after which the

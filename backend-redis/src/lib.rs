@@ -17,9 +17,9 @@
 //!
 //! # How it works
 //!
-//! Acquiring, renewing and releasing are one round trip each: a script that the server carries out in one
-//! step. A lock's key holds the owner's token and expires with the lease; the key of its fence, in the
-//! same slot, remembers the last fence for a day after the last use. A fence is the server's time in
+//! Acquiring, renewing and releasing are one round trip each, as soon as the server knows the scripts: it
+//! carries one out in one step. A lock's key holds the owner's token and expires with the lease; the key of
+//! its fence, in the same slot, remembers the last fence for a day after the last use at least. A fence is the server's time in
 //! microseconds, or one more than the last, whichever is larger. So it goes on growing when the data is
 //! lost, unless the server's clock is then behind the last fence.
 //!
@@ -28,13 +28,17 @@
 //! excluded by both, and exclude both.
 //!
 //! Who waits is told by the server (`CLIENT TRACKING`, Redis 6 and later) as soon as a key changes,
-//! whoever changes it, through one connection for all waiters of the process. Older servers, and proxies
-//! that hide this, are served by a channel to which each release is published ([`Wake::Channel`]). Either
-//! way a waiter looks again after [`recheck`](tenure_core::Settings::recheck) at the latest.
+//! whoever changes it: threads through one connection for all waiters of the process, tasks on the one that
+//! they share. Older servers, and proxies that hide this, are served by a channel to which each release is
+//! published ([`Wake::Channel`]). Either way a waiter looks again by itself, at the latest a fifth later than
+//! [`recheck`](tenure_core::Settings::recheck). A connection that has heard nothing for ten seconds asks
+//! whether the server is there, and is replaced if there is no answer; that of tasks when a request on it
+//! goes unanswered.
 //!
 //! [`fair`](Builder::fair) locks have a queue at the server instead. A process stands in it once for all of
 //! its waiters, from its first attempt on; whoever releases the lock makes the first in the queue its owner
-//! in the same step and tells that process, which begins to work at once. Readers and those who want permits
+//! in the same step, unless a [guard](Builder::restart_guard) keeps locks closed, and tells that process,
+//! which begins to work at once. Readers and those who want permits
 //! stand in the same queue, so nobody overtakes. A place that shows no sign of life for three times `recheck`
 //! is passed over.
 //!
@@ -57,12 +61,12 @@
 //! **A cluster** (`redis+cluster://host,host`) is found through any of the nodes that the URL names. Each
 //! lock lies at the master of its key's slot, with all that belongs to it; requests go there on a pool of
 //! that node, or on one connection of it for tasks, and renewals that are due go out in one pipeline to
-//! each node. Moved slots are followed; while a slot is on its way from one node to another its locks are
-//! `Unavailable`, after the time that an answer may take. Waiters listen at the masters of the locks that
+//! each node. Moved slots are followed; while a slot is on its way from one node to another, a lock of which
+//! some keys are here and some there is `Unavailable`, after the time that an answer may take. Waiters listen at the masters of the locks that
 //! they wait for: one connection to each.
 //!
 //! **Sentinels** (`redis+sentinel://host,host/master`) are asked who is master before each connection, and
-//! what they name is asked whether it is one. As soon as it is another, or a connection was silent, no
+//! what they name is asked whether it is one; if it is none, the next sentinel is asked. As soon as it is another, or a connection was silent, no
 //! connection from before is used again. The credentials of the URL are for the master; a sentinel gets
 //! them if it asks for some.
 //!
@@ -75,7 +79,7 @@
 //! which makes that rarer and does not prevent it.
 //!
 //! In a cluster and with sentinels a request may take a few times the limits, where it is sent on from one
-//! server to another.
+//! server to another. There [`AsyncRedis`] needs servers that know RESP3, as those since Redis 6 do.
 //!
 //! # What to know
 //!
@@ -87,9 +91,13 @@
 //!
 //!   ```text
 //!   ACL SETUSER locks on >PASSWORD ~lock:* ~~* &~* &__redis__:invalidate +@string +@hash +@sortedset
-//!       +del +exists +type +pexpire +pexpireat +pttl +scan +time +eval +evalsha +publish +subscribe +ping
-//!       +info +command|info +config|get +client|id +client|tracking +client|caching
+//!       +del +exists +type +pexpire +pexpireat +pttl +scan +time +eval +evalsha +publish +subscribe
+//!       +unsubscribe +punsubscribe +ping +info +command|info +config|get
+//!       +client|id +client|tracking +client|caching
 //!   ```
+//!
+//!   Beside that a cluster needs `+cluster|slots +asking`, a master that sentinels watch over `+role`, and
+//!   [`Builder::replicas`] `+wait`. Sentinels that have users ask for `+sentinel|get-master-addr-by-name`.
 //! * A URL's user and password are written with `%` and two hexadecimal digits where they have characters
 //!   that mean something in URLs. A socket's are options: `redis+unix:///path?user=..&pass=..&db=..`.
 //! * Where the server can compare and delete in one command, most releases are that command, if the user

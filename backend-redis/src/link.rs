@@ -8,18 +8,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, Value};
 use tenure_core::{Error, Result};
 use tokio::runtime::Handle;
 
 use crate::acks;
-use crate::cluster::ASKING;
+use crate::cluster::{ASKING, Address, behind_asking};
 use crate::ears::Ears;
 use crate::listener::Listener;
 use crate::net::Manner;
 use crate::pool::{doubtful, no_connection};
 use crate::resp::{Commands, Reply};
-use crate::script::Call;
+use crate::script::{self, Call};
 use crate::sentinel::aio::Source;
 use crate::wire::{Timed, reply};
 
@@ -41,6 +41,19 @@ pub(crate) struct Link {
     /// What listens to such a server.
     thread: OnceLock<Listener>,
     open: tokio::sync::Mutex<Option<Open>>,
+}
+
+/// The number of the next connection: those from before have smaller ones.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// What came back.
+struct Sent {
+    /// The answers, or what the server said instead.
+    replies: std::result::Result<Vec<Reply>, Reply>,
+    /// The number of the connection.
+    number: u64,
+    /// Whether it was sent twice, because the connection turned out to be dead.
+    resent: bool,
 }
 
 #[derive(Clone)]
@@ -75,68 +88,79 @@ impl Link {
     /// Sends calls in one go, and waits for their answers. Tells whether they were sent twice, because
     /// the connection turned out to be dead.
     pub(crate) async fn exchange(&self, calls: &[&Call], manner: Manner) -> Result<(Vec<Reply>, bool)> {
-        let mut pipeline = Pipeline::with_capacity(calls.len() + 3);
-        let mut resent = false;
-        loop {
-            let open = self.connection().await.map_err(|error| doubtful(error, resent))?;
-            pipeline.clear();
+        let write = |open: &Open, pipeline: &mut Pipeline| {
             if manner.track && open.tracks {
                 pipeline.push(&[b"CLIENT", b"CACHING", b"YES"]);
             }
+            let skip = pipeline.len();
             if manner.asking {
                 pipeline.push(ASKING);
             }
-            let skip = pipeline.len();
-            calls.iter().for_each(|call| call.write(manner.by, &mut pipeline));
+            calls.iter().for_each(|call| call.write(manner.by, pipeline));
             if let Some(acks) = manner.acks {
-                acks.write(&mut pipeline);
+                acks.write(pipeline);
             }
-            let count = pipeline.len();
-            let mut connection = open.connection.clone();
-            let sent = self.within(connection.send_packed_commands(&pipeline, 0, count)).await;
-            match sent {
-                Ok(values) => {
-                    let replies: Vec<Reply> = values.into_iter().skip(skip).map(reply).collect();
-                    if self.source.is_over(&replies) {
-                        self.discard(open.number).await;
-                    }
-                    return Ok((acks::judged(replies, manner.acks), resent));
-                }
-                Err(error) if error.code().is_some() => {
-                    return Ok((vec![refusal(&error); calls.len()], resent));
-                }
-                Err(error) => {
-                    self.discard(open.number).await;
-                    // The number of a connection counts those before it: a fresh one is no old acquaintance.
-                    if error.is_timeout() || resent {
-                        let message = if error.is_timeout() {
-                            "the server did not answer in time"
-                        } else {
-                            "the server closed the connection before it answered"
-                        };
-                        return Err(Error::unavailable(message).with_source(error));
-                    }
-                    resent = true;
-                }
-            }
+            skip
+        };
+        let sent = self.send(write).await?;
+        let replies = match sent.replies {
+            Ok(replies) if manner.asking => behind_asking(replies),
+            Ok(replies) => replies,
+            Err(refused) => return Ok((vec![refused; calls.len()], sent.resent)),
+        };
+        if self.source.is_over(&replies) {
+            self.discard(sent.number).await;
         }
+        Ok((acks::judged(replies, manner.acks), sent.resent))
     }
 
     /// Sends one plain command.
     pub(crate) async fn ask(&self, arguments: &[Vec<u8>]) -> Result<Reply> {
-        let mut command = Cmd::new();
-        for argument in arguments {
-            command.arg(&argument[..]);
-        }
-        let open = self.connection().await?;
-        let mut connection = open.connection.clone();
-        match self.within(connection.send_packed_command(&command)).await {
-            Ok(value) => Ok(reply(value)),
-            Err(error) if error.code().is_some() => Ok(refusal(&error)),
-            Err(error) => {
-                self.discard(open.number).await;
-                Err(Error::unavailable("the server did not answer").with_source(error))
+        let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+        let write = |_: &Open, pipeline: &mut Pipeline| {
+            pipeline.push(&arguments);
+            0
+        };
+        let sent = self.send(write).await?;
+        let reply = sent.replies.map(|mut replies| replies.pop());
+        reply.unwrap_or_else(Some).ok_or_else(script::no_answer)
+    }
+
+    /// Sends what is written for a connection, and waits for the answers, without as many of the first as
+    /// the writer says. A connection from before that turns out to be dead is tried again on another; one
+    /// that was made for this is not.
+    async fn send(&self, write: impl Fn(&Open, &mut Pipeline) -> usize) -> Result<Sent> {
+        let fresh = NEXT.load(Ordering::Relaxed);
+        let mut pipeline = Pipeline::new();
+        let mut resent = false;
+        loop {
+            let open = self.connection().await.map_err(|error| doubtful(error, resent))?;
+            pipeline.clear();
+            let skip = write(&open, &mut pipeline);
+            let (mut connection, count) = (open.connection.clone(), pipeline.len());
+            let error = match self.within(connection.send_packed_commands(&pipeline, 0, count)).await {
+                Ok(values) => {
+                    let replies = Ok(values.into_iter().skip(skip).map(reply).collect());
+                    return Ok(Sent { replies, number: open.number, resent });
+                }
+                Err(error) => match error.code() {
+                    Some(code) => {
+                        let refused = Reply::refusal(code, error.detail());
+                        return Ok(Sent { replies: Err(refused), number: open.number, resent });
+                    }
+                    None => error,
+                },
+            };
+            self.discard(open.number).await;
+            if error.is_timeout() || open.number >= fresh {
+                let message = if error.is_timeout() {
+                    "the server did not answer in time"
+                } else {
+                    "the server closed the connection before it answered"
+                };
+                return Err(Error::unavailable(message).with_source(error));
             }
+            resent = true;
         }
     }
 
@@ -145,28 +169,16 @@ impl Link {
         if let Some(open) = &*open {
             return Ok(open.clone());
         }
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.limits.connect))
-            .set_response_timeout(Some(self.limits.io))
-            .set_push_sender(self.ears.clone().pushes());
-        let (client, master) = self.within(self.source.client(self.limits)).await?;
-        let connect = client.get_multiplexed_async_connection_with_config(&config);
-        let mut connected = self.within(connect).await;
-        let mut tells = true;
-        if let Some(plain) = self.plain.as_ref().filter(|_| connected.as_ref().is_err_and(knows_no_resp3)) {
-            let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(self.limits.connect))
-                .set_response_timeout(Some(self.limits.io));
-            connected = self.within(plain.client.get_multiplexed_async_connection_with_config(&config)).await;
-            tells = false;
-        }
-        let mut connection = connected.map_err(|source| no_connection(&source.to_string()))?;
-        if let Some(address) = master {
-            let role = self.within(connection.send_packed_command(&redis::cmd("ROLE"))).await;
-            self.source.greeted(&address, &role.map_or(Reply::Nil, reply))?;
-        }
+        let mut candidates = self.source.candidates();
+        let (mut connection, tells) = loop {
+            let (client, master) = self.within(candidates.next(self.limits)).await?;
+            match self.dial(&client, master).await {
+                Ok(connected) => break connected,
+                Err(error) => candidates.failed(error)?,
+            }
+        };
+        candidates.found();
         let mut tracking = Cmd::new();
         tracking.arg("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN").arg("NOLOOP");
         let tracks = tells && {
@@ -183,6 +195,35 @@ impl Link {
         // What happened before the connection was there was heard by nobody.
         self.ears.waited.all_changed();
         Ok(fresh)
+    }
+
+    /// Connects to a server, and greets it if it is to be a master. Tells whether it can tell something
+    /// unasked.
+    async fn dial(&self, client: &Client, master: Option<Address>) -> Result<(MultiplexedConnection, bool)> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.limits.connect))
+            .set_response_timeout(Some(self.limits.io));
+        let hearing = config.clone().set_push_sender(self.ears.clone().pushes());
+        let connect = client.get_multiplexed_async_connection_with_config(&hearing);
+        let mut connected = self.within(connect).await;
+        let mut tells = true;
+        if let Some(plain) = self.plain.as_ref().filter(|_| connected.as_ref().is_err_and(knows_no_resp3)) {
+            connected = self.within(plain.client.get_multiplexed_async_connection_with_config(&config)).await;
+            tells = false;
+        }
+        let mut connection = connected.map_err(|source| match knows_no_resp3(&source) {
+            true => Error::misconfigured(
+                "the server knows no RESP3, which tasks need in a cluster and behind sentinels; it comes with \
+                 Redis 6, and the store for threads does without it",
+            )
+            .with_source(source.to_string()),
+            false => no_connection(&source.to_string()),
+        })?;
+        if let Some(address) = master {
+            let role = self.within(connection.send_packed_command(&redis::cmd("ROLE"))).await;
+            self.source.greeted(&address, &role.map_or(Reply::Nil, reply)).map_err(Error::settled)?;
+        }
+        Ok((connection, tells))
     }
 
     /// Listens to a channel, on this connection and on those that come after it.
@@ -245,11 +286,6 @@ impl<F: Future> Future for Within<'_, F> {
 fn knows_no_resp3(error: &RedisError) -> bool {
     let said = error.detail().unwrap_or_default().to_ascii_lowercase();
     error.kind() == ErrorKind::RESP3NotSupported || (error.code().is_some() && said.contains("hello"))
-}
-
-fn refusal(error: &RedisError) -> Reply {
-    let code = error.code().unwrap_or("ERR");
-    Reply::Error(format!("{code} {}", error.detail().unwrap_or_default()).into())
 }
 
 impl Commands for Pipeline {

@@ -26,8 +26,8 @@ const INVALIDATED: &str = "__redis__:invalidate";
 /// How long the thread listens before it looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// After so much silence it asks the server whether it is there.
-const SILENCE: Duration = Duration::from_secs(30);
+/// After so much silence it asks the server whether it is there. It has a few looks to answer.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// What is listened to, and for whom.
 #[derive(Clone)]

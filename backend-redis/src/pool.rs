@@ -97,6 +97,7 @@ pub(crate) struct Guarded<M> {
 struct News(Mutex<Option<Failure>>);
 
 struct Failure {
+    began: Moment,
     at: Moment,
     message: String,
 }
@@ -124,6 +125,7 @@ impl<C: Connect> ManageConnection for Guarded<C> {
     type Error = ConnectError;
 
     fn connect(&self) -> std::result::Result<Self::Connection, ConnectError> {
+        let began = Moment::now();
         match self.manager.connect() {
             Ok(wire) => {
                 self.news.set(None);
@@ -131,7 +133,7 @@ impl<C: Connect> ManageConnection for Guarded<C> {
             }
             Err(source) => {
                 let message = source.to_string();
-                self.news.set(Some(Failure { at: Moment::now(), message: message.clone() }));
+                self.news.set(Some(Failure { began, at: Moment::now(), message: message.clone() }));
                 Err(ConnectError(message))
             }
         }
@@ -153,8 +155,17 @@ impl News {
 
     /// An error if no connection could be made since a moment.
     fn since(&self, moment: Moment) -> Result<()> {
+        self.error_if(|failure| failure.at >= moment)
+    }
+
+    /// An error if a connection was refused lately. One that failed after a long time says nothing about now.
+    fn lately(&self, now: Moment) -> Result<()> {
+        self.error_if(|failure| failure.began >= now - FRESH)
+    }
+
+    fn error_if(&self, counts: impl Fn(&Failure) -> bool) -> Result<()> {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(failure) if failure.at >= moment => Err(no_connection(&failure.message)),
+            Some(failure) if counts(failure) => Err(no_connection(&failure.message)),
             _ => Ok(()),
         }
     }
@@ -212,11 +223,11 @@ impl<C: Connect> Pool<C> {
         }
         let began = Moment::now();
         // A server that refuses is an error at once; the pool itself would go on trying.
-        news.since(began - FRESH)?;
+        news.lately(began)?;
         if let Ok(connection) = pool.get_timeout(LOOK) {
             return Ok(connection);
         }
-        news.since(began - FRESH)?;
+        news.lately(began)?;
         pool.get_timeout(self.patience).or_else(|_| {
             news.since(began)?;
             let state = pool.state();
@@ -347,6 +358,68 @@ mod tests {
         fn connect(&self) -> std::result::Result<Numbered, Box<dyn std::error::Error + Send + Sync>> {
             Ok(Numbered(self.0.fetch_add(1, Ordering::SeqCst)))
         }
+    }
+
+    /// Is closed if its number is among the dead.
+    struct Mortal {
+        number: i64,
+        all: Arc<Mortals>,
+    }
+
+    #[derive(Default)]
+    struct Mortals {
+        made: AtomicI64,
+        dead: AtomicI64,
+        asked: AtomicI64,
+    }
+
+    impl Wire for Mortal {
+        fn exchange(&mut self, _: &Packed) -> std::result::Result<Vec<Reply>, Broken> {
+            self.all.asked.fetch_add(1, Ordering::SeqCst);
+            match self.number < self.all.dead.load(Ordering::SeqCst) {
+                true => Err(Broken { source: "reset".into(), closed: true }),
+                false => Ok(vec![Reply::Int(self.number)]),
+            }
+        }
+    }
+
+    impl Connect for Arc<Mortals> {
+        type Wire = Mortal;
+
+        fn connect(&self) -> std::result::Result<Mortal, Box<dyn std::error::Error + Send + Sync>> {
+            Ok(Mortal { number: self.made.fetch_add(1, Ordering::SeqCst), all: self.clone() })
+        }
+    }
+
+    #[test]
+    fn old_connections_that_are_dead_are_replaced_and_one_made_for_the_request_is_an_error() {
+        let all = Arc::<Mortals>::default();
+        let pool = Pool::new(all.clone(), 4, Duration::from_secs(1));
+        let old: Vec<_> = (0..3).map(|_| pool.get().expect("there is room")).collect();
+        drop(old);
+        all.dead.store(3, Ordering::SeqCst);
+        let ping = Packed::command(&[b"PING"]);
+        let answers = pool.exchange(&ping, None).expect("a new one lives");
+        assert!(answers.resent && all.asked.load(Ordering::SeqCst) == 4);
+        // That one is dead by now, and so is the one that is made in its place.
+        all.dead.store(i64::MAX, Ordering::SeqCst);
+        let error = pool.exchange(&ping, None).err().expect("all are dead");
+        assert!(error.is_unavailable() && !error.is_settled(), "{error:?}");
+        assert_eq!(all.asked.load(Ordering::SeqCst), 6);
+        // There is none from before.
+        assert!(pool.exchange(&ping, None).is_err());
+        assert_eq!(all.asked.load(Ordering::SeqCst), 7);
+    }
+
+    #[test]
+    fn a_connection_that_failed_after_a_long_time_says_nothing_about_now() {
+        let (news, now) = (News::default(), Moment::now());
+        let fails = |began| news.set(Some(Failure { began, at: now, message: "no".into() }));
+        fails(now - FRESH / 2);
+        assert!(news.lately(now).is_err());
+        fails(now - FRESH * 2);
+        assert!(news.lately(now).is_ok());
+        assert!(news.since(now).is_err(), "who waited for it is told why");
     }
 
     #[test]

@@ -63,17 +63,43 @@ impl Quick {
 
     /// Whether the answer says that the lock is released.
     pub(crate) fn has_released(&self, answer: &Reply) -> bool {
-        // A key of another type is no reason to do without it; a user who may not use it is.
-        if matches!(answer, Reply::Error(message) if !message.starts_with("WRONGTYPE")) {
+        // A user who may not use it is a reason to do without it for good, and a server that calls something
+        // else by its name; a key of another type or a server that is busy is none.
+        if matches!(answer, Reply::Error(message) if is_refusal(message)) {
             self.refused.store(true, Ordering::Relaxed);
         }
         answer.int() == Some(1)
     }
 }
 
+fn is_refusal(message: &str) -> bool {
+    matches!(message.split_whitespace().next(), Some("NOPERM" | "ERR"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_will_be_so_the_next_time_ends_the_use_of_a_command() {
+        for (answer, ends) in [
+            ("NOPERM this user has no permissions to run the 'delex' command", true),
+            ("ERR unknown command 'DELEX'", true),
+            ("ERR wrong number of arguments", true),
+            ("WRONGTYPE Operation against a key", false),
+            ("LOADING Redis is loading the dataset in memory", false),
+            ("BUSY Redis is busy running a script", false),
+            ("MISCONF Redis is configured to save", false),
+            ("READONLY You can't write against a read only replica.", false),
+            ("MOVED 3999 127.0.0.1:6381", false),
+            ("CLUSTERDOWN The cluster is down", false),
+            ("NOREPLICAS Not enough good replicas", false),
+        ] {
+            let quick = Quick { command: Some("DELEX"), refused: AtomicBool::new(false) };
+            assert!(!quick.has_released(&Reply::Error(answer.into())));
+            assert_eq!(quick.refused.load(Ordering::Relaxed), ends, "{answer}");
+        }
+    }
 
     #[test]
     fn what_a_server_knows_is_read_from_what_it_says_of_its_commands() {

@@ -14,6 +14,12 @@ pub(crate) enum Reply {
 }
 
 impl Reply {
+    /// An error as the server wrote it, of which the crates make two parts.
+    pub(crate) fn refusal(code: &str, detail: Option<&str>) -> Self {
+        let detail = detail.unwrap_or_default();
+        Self::Error(format!("{code} {detail}").trim_end().into())
+    }
+
     pub(crate) fn int(&self) -> Option<i64> {
         match self {
             Self::Int(number) => Some(*number),

@@ -9,9 +9,10 @@ use tenure_core::{
     Result,
 };
 
-use crate::acks::Acks;
+use crate::acks::{self, Acks};
 use crate::fair::{self, Queue};
 use crate::keys::{Keys, MARK, Sibling};
+use crate::pool::doubtful;
 use crate::profile::Tokens;
 use crate::resp::{Commands, Packed, Reply};
 
@@ -39,13 +40,13 @@ scripts! {
     RELEASE_SHARE "lua/release_share.lua";
     INSPECT "lua/inspect.lua";
     AWAITED "lua/awaited.lua";
-    GUARDED_ACQUIRE "lua/guard_begin.lua" "lua/acquire.lua" "lua/guard_end.lua";
-    GUARDED_SHARE "lua/guard_begin.lua" "lua/share.lua" "lua/guard_end.lua";
+    GUARDED_ACQUIRE "lua/guard.lua" "lua/guard_begin.lua" "lua/acquire.lua" "lua/guard_end.lua";
+    GUARDED_SHARE "lua/guard.lua" "lua/guard_begin.lua" "lua/share.lua" "lua/guard_end.lua";
     RAISE "lua/raise.lua";
     TAKE_BACK "lua/take_back.lua";
     ATTEMPT "lua/attempt_begin.lua" "lua/acquire.lua" "lua/attempt_end.lua";
-    GUARDED_ATTEMPT "lua/guard_begin.lua" "lua/attempt_begin.lua" "lua/acquire.lua" "lua/attempt_end.lua"
-        "lua/guard_end.lua";
+    GUARDED_ATTEMPT "lua/guard.lua" "lua/guard_begin.lua" "lua/attempt_begin.lua" "lua/acquire.lua"
+        "lua/attempt_end.lua" "lua/guard_end.lua";
 }
 
 impl Script {
@@ -73,25 +74,24 @@ pub(crate) struct Call {
     what: What,
     keys: Vec<Vec<u8>>,
     arguments: Vec<Vec<u8>>,
-    /// Whether it is told how it is named, which tells whether the server was started anew.
-    guarded: bool,
 }
 
 impl Call {
     pub(crate) fn new(script: &'static Script, keys: Vec<Vec<u8>>, arguments: Vec<Vec<u8>>) -> Self {
-        Self { what: What::Script(script), keys, arguments, guarded: false }
+        Self { what: What::Script(script), keys, arguments }
     }
 
     /// A call of a command with one key.
     pub(crate) fn command(command: &'static str, key: &[u8], arguments: Vec<Vec<u8>>) -> Self {
-        Self { what: What::Command(command), keys: vec![key.to_vec()], arguments, guarded: false }
+        Self { what: What::Command(command), keys: vec![key.to_vec()], arguments }
     }
 
-    /// The same behind a guard, in a script that has one.
-    fn behind(mut self, guard: &Guard, script: &'static Script) -> Self {
+    /// The same by a script that heeds a guard, if there is one.
+    fn behind(mut self, guard: Option<&Guard>, script: &'static Script) -> Self {
+        let Some(guard) = guard else { return self };
         self.keys.push(guard.key.clone());
         self.arguments.push(millis(guard.longest));
-        Self { what: What::Script(script), guarded: true, ..self }
+        Self { what: What::Script(script), ..self }
     }
 
     /// As a request.
@@ -116,9 +116,6 @@ impl Call {
             (What::Command(command), _) => vec![command.as_bytes()],
         };
         arguments.extend(self.keys.iter().chain(&self.arguments).map(Vec::as_slice));
-        if self.guarded {
-            arguments.push(if by == By::Text { b"1" } else { b"0" });
-        }
         commands.push(&arguments);
     }
 }
@@ -191,16 +188,12 @@ impl Dialect {
     /// Takes a lock, or takes up again what the claim's owner holds.
     pub(crate) fn acquire(&self, claim: &Claim, keys: &Keys, how: How) -> Result<Call> {
         let call = self.take(claim, keys, how)?;
-        Ok(match &self.guard {
-            Some(guard) if how != How::Restore => {
-                let script = match (&self.queue, claim.mode()) {
-                    (Some(_), _) => fair::guarded_acquire(),
-                    (None, Mode::Exclusive) => &GUARDED_ACQUIRE,
-                    (None, _) => &GUARDED_SHARE,
-                };
-                call.behind(guard, script)
-            }
-            _ => call,
+        // What is held may be taken up again at any time.
+        let guard = self.guard.as_ref().filter(|_| how != How::Restore);
+        Ok(match (&self.queue, claim.mode()) {
+            (Some(_), _) => call.behind(guard, &fair::GUARDED_ACQUIRE),
+            (None, Mode::Exclusive) => call.behind(guard, &GUARDED_ACQUIRE),
+            (None, _) => call.behind(guard, &GUARDED_SHARE),
         })
     }
 
@@ -239,7 +232,7 @@ impl Dialect {
         let ttl = if ttl == Duration::MAX { b"0".to_vec() } else { millis(ttl) };
         let mut arguments = vec![self.tokens.of(claim.owner()), ttl, millis(self.fence_life)];
         if let Some(queue) = &self.queue {
-            return queue.renew(claim, keys, arguments);
+            return queue.renew(claim, keys, arguments).behind(self.guard.as_ref(), &fair::GUARDED_RENEW);
         }
         let (fence, broken) = (keys.sibling(Sibling::Fence), keys.sibling(Sibling::Broken));
         let own = keys.own().to_vec();
@@ -256,11 +249,9 @@ impl Dialect {
     pub(crate) fn release(&self, claim: &Claim, keys: &Keys, keep: Option<Duration>) -> Call {
         let keep = keep.map_or_else(|| b"0".to_vec(), millis);
         if let Some(queue) = &self.queue {
-            return queue.release(
-                claim,
-                keys,
-                vec![self.tokens.of(claim.owner()), keep, millis(self.fence_life)],
-            );
+            let arguments = vec![self.tokens.of(claim.owner()), keep, millis(self.fence_life)];
+            let release = queue.release(claim, keys, arguments);
+            return release.behind(self.guard.as_ref(), &fair::GUARDED_RELEASE);
         }
         let mut arguments = vec![self.tokens.of(claim.owner()), keep, self.channel.clone()];
         let (own, broken) = (keys.own().to_vec(), keys.sibling(Sibling::Broken));
@@ -296,10 +287,7 @@ impl Dialect {
         call.what = What::Script(&ATTEMPT);
         call.keys.push(keys.sibling(Sibling::Attempt));
         call.arguments.push(attempt.0.to_string().into_bytes());
-        Ok(match &self.guard {
-            Some(guard) => call.behind(guard, &GUARDED_ATTEMPT),
-            None => call,
-        })
+        Ok(call.behind(self.guard.as_ref(), &GUARDED_ATTEMPT))
     }
 
     /// Undoes attempts of a claim up to one of them.
@@ -331,14 +319,15 @@ impl Dialect {
             self.channel.clone(),
         ];
         match &self.queue {
-            Some(queue) => queue.force(keys, arguments),
+            Some(queue) => queue.force(keys, arguments).behind(self.guard.as_ref(), &fair::GUARDED_INSPECT),
             None => Call::new(&INSPECT, all, arguments),
         }
     }
 }
 
-/// The answer to an acquire.
-pub(crate) fn attempt(claim: &Claim, reply: &Reply) -> Result<Attempt<()>> {
+/// The answer to an acquire. `resent` says that an earlier request with the same token may have been
+/// granted, whatever the server says now.
+pub(crate) fn attempt(claim: &Claim, reply: &Reply, resent: bool) -> Result<Attempt<()>> {
     let parts = reply.list().unwrap_or_default();
     match (parts.first().and_then(Reply::int), parts) {
         (Some(1), [_, fence, ..]) => {
@@ -366,7 +355,7 @@ pub(crate) fn attempt(claim: &Claim, reply: &Reply) -> Result<Attempt<()>> {
                           wait for the longest of them, max_ttl, to end";
             Err(Error::quarantined(Duration::from_millis(left), closed).settled())
         }
-        _ => Err(odd(reply)),
+        _ => Err(doubtful(odd(reply), resent)),
     }
 }
 
@@ -457,12 +446,22 @@ fn refusal(message: &str) -> Error {
         }
         Some("TRYAGAIN") => "the keys of the lock are being moved to another node of the cluster; try again",
         Some("MOVED" | "ASK") => "the server is part of a cluster; write redis+cluster:// into the URL",
-        Some("UNHEARD") => {
-            // It is carried out all the same.
+        // It is carried out all the same.
+        Some(acks::UNHEARD) => {
             return Error::unavailable(
                 "too few replicas have heard of it; see whether they run and keep up, or demand fewer",
             )
             .with_source(message);
+        }
+        Some(acks::UNTOLD) if message.starts_with("UNTOLD NOPERM") => {
+            return Error::misconfigured(
+                "the user may not ask how many replicas have heard of it; allow it +wait, or do without replicas()",
+            )
+            .with_source(message);
+        }
+        Some(acks::UNTOLD) => {
+            return Error::unavailable("the server does not say how many replicas have heard of it")
+                .with_source(message);
         }
         Some("CROSSSLOT") => "the keys of the lock lie in several slots",
         _ => "the server refused",

@@ -69,11 +69,9 @@ impl Wire for Connection {
         (0..packed.commands())
             .map(|_| match self.recv_response() {
                 Ok(value) => Ok(reply(value)),
-                Err(error) => match (error.code(), error.detail()) {
-                    (Some(code), detail) => {
-                        Ok(Reply::Error(format!("{code} {}", detail.unwrap_or_default()).into()))
-                    }
-                    (None, _) => Err(broken(error)),
+                Err(error) => match error.code() {
+                    Some(code) => Ok(Reply::refusal(code, error.detail())),
+                    None => Err(broken(error)),
                 },
             })
             .collect()
@@ -101,9 +99,7 @@ pub(crate) fn reply(value: Value) -> Reply {
         }
         Value::Push { data, .. } => Reply::List(data.into_iter().map(reply).collect()),
         Value::Attribute { data, .. } => reply(*data),
-        Value::ServerError(error) => {
-            Reply::Error(format!("{} {}", error.code(), error.details().unwrap_or_default()).into())
-        }
+        Value::ServerError(error) => Reply::refusal(error.code(), error.details()),
         other => Reply::Error(format!("an answer of an unknown kind: {other:?}").into()),
     }
 }

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         a_killed_master_leaves_leases_unknown_until_the_one_that_sentinels_name_confirms_them,
         a_master_that_was_demoted_is_left_at_its_first_refusal,
         what_is_wrong_is_misconfigured,
+        servers_without_resp3_are_for_threads_alone,
     ];
     servers::run("redis-async", tests)
 }
@@ -240,4 +241,18 @@ fn what_is_wrong_is_misconfigured() -> Outcome {
         }
         Ok(())
     })
+}
+
+fn servers_without_resp3_are_for_threads_alone() -> Outcome {
+    let old = ["--rename-command", "HELLO", ""];
+    let (cluster, sentinels) = (Cluster::with(&old)?, servers::Sentinels::with(&old)?);
+    for url in [cluster.url(), sentinels.url()] {
+        run(async {
+            let error = open(&url).await.expect_err("nobody could tell it anything");
+            assert!(error.is_misconfigured() && error.to_string().contains("RESP3"), "{error:?}");
+            Ok(())
+        })?;
+        tenure_core::Lock::new(&Redis::connect(&url)?, "a").try_acquire()?.release()?;
+    }
+    Ok(())
 }

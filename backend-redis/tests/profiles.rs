@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         a_number_stays_one_whatever_becomes_of_the_lock,
         what_others_hold_is_neither_renewed_nor_released_nor_taken,
         a_broken_lock_of_another_stays_closed_until_its_lifetime_is_over,
+        a_broken_lock_of_another_kind_stays_closed_until_its_lifetime_is_over,
         a_name_that_looks_like_the_memory_of_a_fence_is_refused,
         the_url_chooses_the_profile,
     ];
@@ -110,6 +111,45 @@ fn a_broken_lock_of_another_stays_closed_until_its_lifetime_is_over() -> Outcome
         let left = server.command(&format!("PTTL {key}"))?;
         let left: u32 = left.trim_start_matches(':').trim().parse().expect("a number of milliseconds");
         assert!((1..=60_000).contains(&left), "its lifetime is no longer than it was");
+    }
+    Ok(())
+}
+
+fn a_broken_lock_of_another_kind_stays_closed_until_its_lifetime_is_over() -> Outcome {
+    let server = servers::Redis::with(&[])?;
+    let name = Name::new("a")?;
+    let closed = |store: &Redis| Lock::new(store, "a").try_acquire().is_err_and(|error| error.is_contended());
+    for fair in [false, true] {
+        let builder = Redis::builder(&server.url()).profile(Profile::Plain);
+        let store = if fair { builder.fair() } else { builder }.connect()?;
+        // The first is how Redisson takes a lock, and how it renews one.
+        for (theirs, again) in [
+            ("HINCRBY a uuid:1 1", "HINCRBY a uuid:1 1"),
+            ("RPUSH a me", "RPUSHX a me"),
+            ("SADD a me", "SADD a me"),
+            ("XADD a * me 1", "XADD a * me 1"),
+        ] {
+            server.command(theirs)?;
+            server.command("PEXPIRE a 60000")?;
+            let seen = store.force_release(&name, Breaking::Safe, "test")?.expect("they hold it");
+            assert_eq!(seen.breaking(), None, "{theirs}");
+            assert!(closed(&store), "{theirs} was opened at once");
+            let left = server.command("PTTL a")?;
+            let left: u32 = left.trim_start_matches(':').trim().parse().expect("a number of milliseconds");
+            assert!((1..=60_000).contains(&left), "its lifetime is no longer than it was");
+            assert!(server.command(again)?.starts_with("-WRONGTYPE"), "they are told that it is not theirs");
+            let seen = store.inspect(&name)?.expect("it is closed still");
+            assert_eq!(seen.breaking(), Some("test"), "{theirs}");
+            // Once more changes nothing.
+            store.force_release(&name, Breaking::Safe, "test")?;
+            assert!(closed(&store), "{theirs}");
+            store.force_release(&name, Breaking::Now, "test")?;
+            Lock::new(&store, "a").try_acquire()?.release()?;
+            // Without a lifetime it would be closed for ever.
+            server.command(theirs)?;
+            store.force_release(&name, Breaking::Safe, "test")?;
+            Lock::new(&store, "a").try_acquire()?.release()?;
+        }
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         connections_go_back_without_time_limits,
         a_server_that_is_down_is_unavailable_in_time,
         a_restarted_server_is_spoken_to_again_although_every_connection_is_dead,
+        what_may_have_been_granted_is_in_doubt_when_no_connection_is_left,
         a_waiter_is_woken_through_a_connection_of_the_pool,
         a_pool_that_cannot_work_says_what_to_change,
         a_wrong_password_is_a_mistake_and_shows_nowhere,
@@ -140,6 +141,27 @@ fn a_restarted_server_is_spoken_to_again_although_every_connection_is_dead() -> 
         held.renew()?;
         held.release()?;
     }
+    Ok(())
+}
+
+fn what_may_have_been_granted_is_in_doubt_when_no_connection_is_left() -> Outcome {
+    let server = servers::Redis::with(&[])?;
+    let proxy = servers::Proxy::to(server.port())?;
+    // Whoever connects chooses a database, and finds out that nobody is there.
+    let manager = RedisConnectionManager::new(format!("{}1", proxy.url())).map_err(failed)?;
+    let quiet = r2d2::Pool::builder().error_handler(Box::new(r2d2::NopErrorHandler));
+    let pool = quiet.min_idle(Some(0)).test_on_check_out(false).build(manager).map_err(failed)?;
+    let store = Redis::pool_builder(pool).connect_timeout(LIMIT).io_timeout(LIMIT * 10).open()?;
+    Lock::new(&store, "a").try_acquire()?.release()?;
+    proxy.plan(servers::Plan::next(&[servers::Trouble::DropReply]));
+    let waiting = std::thread::spawn(move || Lock::new(&store, "a").try_acquire().map(drop));
+    let until = Instant::now() + Duration::from_secs(10);
+    while !server.command("SELECT 1\r\nEXISTS lock:a")?.contains(":1") {
+        assert!(Instant::now() < until, "it is not carried out");
+    }
+    proxy.lead_to(1);
+    let error = waiting.join().expect("the thread ends").expect_err("its answer was lost");
+    assert!(error.is_unavailable() && !error.is_settled(), "{error:?}");
     Ok(())
 }
 

@@ -97,32 +97,35 @@ fn a_renewal_that_no_replica_acknowledged_leaves_the_lease_unknown() -> Outcome 
     Ok(())
 }
 
+#[cfg(feature = "async")]
 fn tasks_demand_acknowledgements_as_threads_do() -> Outcome {
-    #[cfg(feature = "async")]
-    {
-        let (master, replica) = pair()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        runtime.block_on(async {
-            let store = Redis::builder(&master.url()).replicas(1, WITHIN).connect_async().await?;
-            let lock = tenure_core::aio::Lock::new(&store, "a").ttl(TTL);
-            let held = lock.try_acquire().await?;
-            held.renew().await?;
-            replica.process().stop()?;
-            let error = held.renew().await.expect_err("no replica hears of it");
-            assert!(error.is_unavailable() && held.status() == Status::Unknown, "{error:?}");
-            let other = tenure_core::aio::Lock::new(&store, "b");
-            let error = other.try_acquire().await.expect_err("no replica hears of it");
-            assert!(error.is_unavailable() && error.to_string().contains("replicas"), "{error:?}");
-            assert_eq!(master.command("EXISTS lock:a lock:b")?, ":1\r\n");
-            replica.process().go_on()?;
-            wait_for_the_replica(&master)?;
-            held.renew().await?;
-            held.release().await?;
-            other.try_acquire().await?.release().await?;
-            Outcome::Ok(())
-        })?;
-    }
+    let (master, replica) = pair()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(async {
+        let store = Redis::builder(&master.url()).replicas(1, WITHIN).connect_async().await?;
+        let lock = tenure_core::aio::Lock::new(&store, "a").ttl(TTL);
+        let held = lock.try_acquire().await?;
+        held.renew().await?;
+        replica.process().stop()?;
+        let error = held.renew().await.expect_err("no replica hears of it");
+        assert!(error.is_unavailable() && held.status() == Status::Unknown, "{error:?}");
+        let other = tenure_core::aio::Lock::new(&store, "b");
+        let error = other.try_acquire().await.expect_err("no replica hears of it");
+        assert!(error.is_unavailable() && error.to_string().contains("replicas"), "{error:?}");
+        assert_eq!(master.command("EXISTS lock:a lock:b")?, ":1\r\n");
+        replica.process().go_on()?;
+        wait_for_the_replica(&master)?;
+        held.renew().await?;
+        held.release().await?;
+        other.try_acquire().await?.release().await?;
+        Outcome::Ok(())
+    })?;
     Ok(())
+}
+
+#[cfg(not(feature = "async"))]
+fn tasks_demand_acknowledgements_as_threads_do() -> Outcome {
+    Err(servers::Stop::Ignored("there are no tasks without the feature async".into()))
 }
 
 fn a_demand_that_cannot_work_is_misconfigured() -> Outcome {

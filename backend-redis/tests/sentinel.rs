@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         a_master_that_was_demoted_is_left_at_its_first_refusal,
         waiters_hear_of_releases_at_the_new_master,
         one_sentinel_that_lives_is_enough,
+        a_sentinel_that_knows_nothing_or_something_old_hides_no_master,
         a_master_that_the_sentinels_do_not_know_is_misconfigured,
         sentinels_get_a_password_only_if_they_ask_for_it,
     ];
@@ -231,6 +232,46 @@ fn one_sentinel_that_lives_is_enough() -> Outcome {
     let error = open(&sentinels).expect_err("nobody says who is master");
     unavailable_in_time(&error, began);
     assert!(error.to_string().contains("sentinel"), "{error:?}");
+    Ok(())
+}
+
+fn a_sentinel_that_knows_nothing_or_something_old_hides_no_master() -> Outcome {
+    let mut sentinels = servers::sentinels()?;
+    let works = |url: &str, what: &str| -> Outcome {
+        let builder = Redis::builder(url).connect_timeout(LIMIT).io_timeout(LIMIT);
+        // Whoever answered last is asked first.
+        for _ in 0..2 {
+            let store = builder.clone().connect().map_err(|error| error.on(what))?;
+            Lock::new(store, "a").try_acquire()?.release()?;
+        }
+        #[cfg(feature = "async")]
+        {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+            runtime.block_on(async {
+                let store = builder.connect_async().await.map_err(|error| error.on(what))?;
+                tenure_core::aio::Lock::new(&store, "a").try_acquire().await?.release().await
+            })?;
+        }
+        Ok(())
+    };
+    let url = sentinels.url();
+    assert!(sentinels.ask(0, "SENTINEL REMOVE mymaster")?.starts_with("+OK"));
+    works(&url, "it knows nothing")?;
+    // One that was cut off, and names what was the master long ago.
+    let replica = sentinels.servers()[1].port();
+    for (gone, what) in [(1, "it names a server that is gone"), (replica, "it names a replica")] {
+        let answer = sentinels.ask(0, &format!("SENTINEL MONITOR mymaster 127.0.0.1 {gone} 9"))?;
+        assert!(answer.starts_with("+OK"), "{answer}");
+        works(&url, what)?;
+        sentinels.ask(0, "SENTINEL REMOVE mymaster")?;
+    }
+    // Whether the others know it cannot be told.
+    for sentinel in sentinels.sentinels().skip(1) {
+        sentinel.kill();
+    }
+    let error = open(&sentinels).expect_err("nobody knows");
+    assert!(error.is_unavailable(), "{error:?}");
     Ok(())
 }
 

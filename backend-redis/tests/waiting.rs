@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         a_killed_listener_costs_no_more_than_the_recheck_interval,
         a_thousand_waiters_of_four_processes_speak_to_the_server_one_by_one,
         idle_waiters_of_a_process_ask_at_most_once_in_four_seconds,
+        a_listener_that_hears_nothing_any_more_is_found_out_and_replaced,
     ];
     servers::run("redis", tests)
 }
@@ -219,6 +220,47 @@ fn a_thousand_waiters_of_four_processes_speak_to_the_server_one_by_one() -> Outc
         assert_eq!(served.into_inner(), 1000);
         assert!(attempts <= 4.0, "{attempts} attempts for each hand-off");
     }
+    Ok(())
+}
+
+fn a_listener_that_hears_nothing_any_more_is_found_out_and_replaced() -> Outcome {
+    thread::scope(|scope| {
+        let measured: Vec<_> = [&WAYS[0], &WAYS[1], &WAYS[4]]
+            .into_iter()
+            .map(|way| scope.spawn(move || listen_anew(way)))
+            .collect();
+        measured.into_iter().try_for_each(|measured| measured.join().expect("it only measures"))
+    })
+}
+
+/// Hushes the listener of a store that waits, and releases what it waits for as soon as it has another one.
+fn listen_anew(way: &Way) -> Outcome {
+    let server = way.server()?;
+    let proxy = servers::Proxy::to(server.port())?;
+    // Nobody would look again before the test is over.
+    let recheck = Duration::from_secs(60);
+    let settings = Settings::default().with_recheck(recheck)?;
+    let waiter = (way.build)(Redis::builder(&proxy.url()).settings(settings)).connect()?;
+    let waiter = Waiter::Threads(waiter);
+    let holder = way.builder(&server, recheck)?.connect()?;
+    let listener = || {
+        let clients = server.command("CLIENT LIST TYPE pubsub").unwrap_or_default();
+        let mut words =
+            clients.lines().filter(|line| !line.contains(" sub=0")).flat_map(str::split_whitespace);
+        words.rfind(|word| word.starts_with("id=")).map(str::to_owned)
+    };
+    let took = hand_over(&holder, &waiter, || {
+        let before = listener();
+        proxy.hush_listeners();
+        let hushed = Instant::now();
+        eventually("another listener", || listener().is_some_and(|now| Some(now) != before));
+        println!("{}: another listener after {:?}", way.name, hushed.elapsed());
+        assert!(hushed.elapsed() < Duration::from_secs(15), "{}: {:?}", way.name, hushed.elapsed());
+        // Time to ask once more.
+        thread::sleep(Duration::from_millis(300));
+        Ok(())
+    })?;
+    assert!(took < Duration::from_secs(2), "{}: it took {took:?}", way.name);
     Ok(())
 }
 

@@ -106,6 +106,15 @@ impl Sentinels {
         })
     }
 
+    /// Sends a command to one of the sentinels, and returns what came back first.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection.
+    pub fn ask(&self, place: usize, command: &str) -> std::io::Result<String> {
+        redis::ask(self.sentinels[place].port, command)
+    }
+
     /// Sends a command to each of the sentinels.
     ///
     /// # Errors

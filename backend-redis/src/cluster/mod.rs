@@ -34,6 +34,19 @@ struct Inner {
 /// What is said before a request that a node sends to another for this once.
 pub(crate) const ASKING: &[&[u8]] = &[b"ASKING"];
 
+/// The answers without that to [`ASKING`]. If it was refused, that is the answer to what a node sends back
+/// where it came from.
+pub(crate) fn behind_asking(replies: Vec<Reply>) -> Vec<Reply> {
+    let mut replies = replies.into_iter();
+    let is_moved = |reply: &Reply| matches!(reply, Reply::Error(message) if message.starts_with("MOVED"));
+    match replies.next() {
+        Some(refused @ Reply::Error(_)) => {
+            replies.map(|reply| if is_moved(&reply) { refused.clone() } else { reply }).collect()
+        }
+        _ => replies.collect(),
+    }
+}
+
 impl Cluster {
     /// Asks the nodes which of them serves what.
     ///
@@ -97,17 +110,18 @@ impl Cluster {
         let mut route = Route::new(&self.0.known, key, until)?;
         let mut resent = false;
         loop {
-            let skip = usize::from(route.is_asking());
             // A listener hears of one node alone.
             let track = track.filter(|track| track.server == route.number());
-            let answers = match skip {
-                0 => route.node()?.exchange(packed, track),
-                _ => route.node()?.exchange(&Packed::command(ASKING).followed_by(packed), track),
+            let answers = match route.is_asking() {
+                false => route.node()?.exchange(packed, track),
+                true => route.node()?.exchange(&Packed::command(ASKING).followed_by(packed), track),
             };
             match answers {
                 Ok(mut answers) => {
                     resent |= answers.resent;
-                    answers.replies.drain(..skip);
+                    if route.is_asking() {
+                        answers.replies = behind_asking(answers.replies);
+                    }
                     match route.answered(&answers.replies, Moment::now()) {
                         Ok(Step::Done) => return Ok(Answers { resent, ..answers }),
                         Ok(Step::Again) => {}

@@ -6,7 +6,7 @@ use r2d2_redis::redis::Connection;
 
 use super::transport::{Lent, discard};
 use super::wire::{answer, broken};
-use crate::ear::{Ear, Heard, Hearing, Listen};
+use crate::ear::{ANSWER, Ear, Heard, Hearing, Listen};
 use crate::pool::{Broken, Transport};
 use crate::resp::{Packed, Reply};
 
@@ -20,7 +20,7 @@ impl Hearing for Lent {
                 let id =
                     id.ok_or_else(|| Broken { source: "the server names no client".into(), closed: true })?;
                 subscribe(&mut connection, channels, pause)?;
-                listen(id, &mut Listening { connection: &mut connection, asked: false })
+                listen(id, &mut Listening { connection: &mut connection, asked: None })
             });
         // It is subscribed, and of no use to anybody else.
         discard(connection);
@@ -41,8 +41,8 @@ fn subscribe(connection: &mut Connection, channels: &[&[u8]], pause: Duration) -
 
 struct Listening<'c> {
     connection: &'c mut Connection,
-    /// Whether it has been asked since it last said anything.
-    asked: bool,
+    /// How many pauses there were since it was asked whether it is there, if it has said nothing since.
+    asked: Option<u32>,
 }
 
 impl Ear for Listening<'_> {
@@ -50,10 +50,16 @@ impl Ear for Listening<'_> {
         loop {
             let said = match answer(self.connection) {
                 Ok(said) => said,
-                Err(broken) if !broken.closed => return Ok(None),
+                Err(broken) if !broken.closed => {
+                    self.asked = self.asked.map(|pauses| pauses + 1);
+                    if self.asked.is_some_and(|pauses| pauses >= ANSWER) {
+                        return Err(Broken { source: "the server is silent".into(), closed: false });
+                    }
+                    return Ok(None);
+                }
                 Err(broken) => return Err(broken),
             };
-            self.asked = false;
+            self.asked = None;
             if let Reply::Error(why) = said {
                 return Err(Broken { source: why.into_string().into(), closed: true });
             }
@@ -67,9 +73,33 @@ impl Ear for Listening<'_> {
     }
 
     fn ping(&mut self) -> Result<(), Broken> {
-        if std::mem::replace(&mut self.asked, true) {
-            return Err(Broken { source: "the server is silent".into(), closed: false });
-        }
+        self.asked = Some(0);
         self.connection.send_packed_command(Packed::command(&[b"PING"]).bytes()).map_err(broken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use r2d2_redis::redis::Client;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_that_does_not_answer_when_asked_is_given_up() {
+        let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a loopback interface");
+        let port = nobody.local_addr().expect("it is bound").port();
+        // Without a password and with database 0 it is made without a word.
+        let client = Client::open(format!("redis://127.0.0.1:{port}/")).expect("it is a URL");
+        let mut connection = client.get_connection().expect("the system accepts it");
+        connection.set_read_timeout(Some(Duration::from_millis(5))).expect("it is not zero");
+        let mut listening = Listening { connection: &mut connection, asked: None };
+        for _ in 0..ANSWER * 2 {
+            assert!(listening.next().is_ok_and(|heard| heard.is_none()), "silence alone is no sign");
+        }
+        listening.ping().expect("the system takes it");
+        let looks = (0..ANSWER * 2).take_while(|_| listening.next().is_ok()).count();
+        assert_eq!(looks + 1, ANSWER as usize);
     }
 }

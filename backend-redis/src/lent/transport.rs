@@ -135,10 +135,11 @@ impl Lent {
 
 impl Transport for Lent {
     fn exchange(&self, packed: &Packed, track: Option<Tracker>) -> Result<Answers> {
-        // After a restart of the server every connection from before is dead; each is found out once.
+        // After a restart of the server every connection from before is dead; each is found out once. How old
+        // one is the pool does not tell, so as many are tried as it may have had.
         let mut dead = 0;
         loop {
-            let mut connection = self.take()?;
+            let mut connection = self.take().map_err(|error| in_doubt(error, dead > 0))?;
             match self.ask(&mut connection, packed, track) {
                 Ok(replies) => {
                     give_back(connection);
@@ -153,6 +154,16 @@ impl Transport for Lent {
                 }
             }
         }
+    }
+}
+
+/// Why there is no other connection, for a request that may have been carried out before. What this kind
+/// says of a server that closes each connection is the same as of one that refuses a password or a
+/// database, which was right before.
+fn in_doubt(error: Error, again: bool) -> Error {
+    match again {
+        true => Error::unavailable("the server closed the connection before it answered").with_source(error),
+        false => error,
     }
 }
 

@@ -18,9 +18,9 @@ impl Wire for Connection {
 pub(super) fn answer(connection: &mut Connection) -> Result<Reply, Broken> {
     match connection.recv_response() {
         Ok(value) => Ok(reply(value)),
-        Err(error) => match (error.code(), error.detail()) {
-            (Some(code), detail) => Ok(Reply::Error(format!("{code} {}", detail.unwrap_or_default()).into())),
-            (None, _) => Err(broken(error)),
+        Err(error) => match error.code() {
+            Some(code) => Ok(Reply::refusal(code, error.detail())),
+            None => Err(broken(error)),
         },
     }
 }

@@ -1,19 +1,6 @@
 end
--- Grants nothing for the length of the longest lease after the server was started or lost its data.
--- The last key is the guard; the last arguments are the longest lease in ms, and 1 if the server did not
--- know this script, as none does that was just started.
+-- Grants nothing while the guard keeps locks closed.
 -- Returns what acquiring returns, or {-1, ms until it is granted again}
-local key, longest, is_new = KEYS[#KEYS], tonumber(ARGV[#ARGV - 1]), ARGV[#ARGV] == '1'
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local opens, run = string.match(redis.call('GET', key) or '', '^(%d+) (%S+)$')
-if not opens or is_new then
-  local info = redis.pcall('INFO', 'server')
-  local runs = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or '-'
-  if runs ~= run then
-    opens = string.format('%.0f', now + longest)
-    redis.call('SET', key, opens .. ' ' .. runs)
-  end
-end
-if tonumber(opens) > now then return {-1, tonumber(opens) - now} end
+local left = closed()
+if left then return {-1, left} end
 return acquire()

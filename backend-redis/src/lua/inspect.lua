@@ -10,12 +10,14 @@ local last = redis.call('GET', KEYS[2]) or '0 0 '
 local found = redis.call('TYPE', KEYS[1]).ok
 local seen, losers = {}, {}
 -- A broken lock keeps the token of its loser, who can acknowledge. Where tokens are whole numbers, for
--- Django, the value stays one; a pickle is of somebody else, who does not know how to acknowledge.
+-- Django, the value stays one; a pickle, or a key of another type, is of somebody else, who does not know
+-- how to acknowledge.
+local nobody = '1'
 local function is_broken(value)
   return string.find(value, '^!') or string.find(value, '^%-%d+$')
 end
 local function as_broken(value)
-  if string.find(value, '^\128') then return '-1' end
+  if string.find(value, '^\128') then return '-' .. nobody end
   return (string.find(value, '^%d+$') and '-' or '!') .. value
 end
 local function reason(token)
@@ -41,6 +43,7 @@ elseif found == 'zset' then
   end
 elseif found ~= 'none' then
   seen[1] = {'x', redis.call('PTTL', KEYS[1]), last, ''}
+  losers[1] = nobody
 end
 if ARGV[1] == 'look' or #seen == 0 then return seen end
 -- The fence moves, so that a gate which has seen the new one refuses the old holder.
@@ -51,22 +54,24 @@ for _, loser in ipairs(losers) do
   redis.call('HSET', KEYS[3], loser, ARGV[2])
   redis.call('PEXPIRE', KEYS[3], ARGV[4])
 end
-if ARGV[1] == 'safe' and found == 'string' then
-  local value = redis.call('GET', KEYS[1])
-  local left = redis.call('PTTL', KEYS[1])
-  if value == '1' then
-    redis.call('DEL', KEYS[1])
-  elseif not is_broken(value) and left > 0 then
-    redis.call('SET', KEYS[1], as_broken(value), 'PX', left)
-  elseif left <= 0 then
+if ARGV[1] == 'safe' and found ~= 'zset' then
+  local left, broken = redis.call('PTTL', KEYS[1]), '-' .. nobody
+  if found == 'string' then
+    local value = redis.call('GET', KEYS[1])
+    broken = is_broken(value) and value or as_broken(value)
+    -- What is merely kept taken has nobody who could acknowledge.
+    if value == '1' then left = 0 end
+  end
+  if left > 0 then
+    redis.call('SET', KEYS[1], broken, 'PX', left)
+  else
     redis.call('DEL', KEYS[1])
   end
-elseif ARGV[1] == 'safe' and found == 'zset' then
+elseif ARGV[1] == 'safe' then
   local all = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
   for i = 1, #all, 2 do
     if string.sub(all[i], 1, 1) ~= '!' then
       redis.call('ZREM', KEYS[1], all[i])
-      -- What is merely kept taken has nobody who could acknowledge.
       if string.sub(all[i], 2, 2) ~= '-' then redis.call('ZADD', KEYS[1], all[i + 1], '!' .. all[i]) end
     end
   end

@@ -153,13 +153,14 @@ impl Ask {
         let at = |error: Error| error.at(server);
         match self {
             Self::Acquire { claim, how, attempt, ballot } => {
-                let said = script::attempt(&claim, reply).map(|attempt| match attempt {
+                let said = script::attempt(&claim, reply, resent).map(|attempt| match attempt {
                     Attempt::Granted(granted) => Said::Yes(granted.fence()),
                     Attempt::Denied(denied) => Said::No(denied),
                 });
-                let granted = said.as_ref().is_ok_and(Vote::is_yes) && how != How::Restore;
+                let granted = said.as_ref().map_or_else(|error| !error.is_settled(), Vote::is_yes);
                 let Cast { unwanted, close } = ballot.cast(said.map_err(at));
-                Rest { take_back: (granted && unwanted).then_some((claim, attempt)), close }
+                let take_back = granted && unwanted && how != How::Restore;
+                Rest { take_back: take_back.then_some((claim, attempt)), close }
             }
             Self::Renew { ballot, .. } => rest(ballot, verdict(reply, false).map_err(at)),
             Self::Release { ballot: Some(ballot), .. } => rest(ballot, verdict(reply, resent).map_err(at)),
@@ -186,12 +187,12 @@ impl Ask {
                 let reply = match how {
                     How::Restore => {
                         let call = store.dialect().acquire(claim, &Keys::new(claim.key()), how);
-                        call.and_then(|call| Ok(store.call(&call, None)?.0))
+                        call.and_then(|call| store.call(&call, None))
                     }
                     How::Try | How::Wait => store.attempt(claim, attempt),
                 };
                 match reply {
-                    Ok(reply) => self.answered(server, &reply, false),
+                    Ok((reply, resent)) => self.answered(server, &reply, resent),
                     Err(error) => return Err(Box::new((error, self))),
                 }
             }
@@ -276,6 +277,11 @@ impl Failure {
     /// As one of a request that was never sent.
     pub(super) fn settled(self) -> Self {
         Self { settled: true, ..self }
+    }
+
+    /// As one of a request that may have been carried out before.
+    pub(super) fn in_doubt(self, again: bool) -> Self {
+        Self { settled: self.settled && !again, ..self }
     }
 
     fn error(&self) -> Error {

@@ -180,7 +180,10 @@ impl Worker {
             let answers = match store.transport().exchange(&packed, None) {
                 Ok(answers) => answers,
                 Err(error) => {
-                    together.into_iter().for_each(|sending| self.fail(sending.ask, &error));
+                    let failure = Failure::new(&self.label, &error);
+                    for Sending { ask, again, .. } in together {
+                        self.fail_with(ask, &failure.clone().in_doubt(again));
+                    }
                     return Err(error);
                 }
             };

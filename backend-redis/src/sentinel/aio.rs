@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use redis::{AsyncConnectionConfig, Client, Cmd, RedisResult};
-use tenure_core::{Result, Site};
+use tenure_core::{Error, Result, Site};
 
-use super::{Sentinels, Word, is_demoted, known, plain, unusable, wants_credentials};
+use super::{Search, Sentinels, is_demoted, known, plain, unusable, wants_credentials};
 use crate::cluster::Address;
 use crate::dial::Dial;
 use crate::link::Limits;
@@ -22,31 +22,6 @@ pub(crate) struct Followed {
 impl Followed {
     pub(crate) fn new(sentinels: Sentinels, dial: Dial) -> Self {
         Self { sentinels: Arc::new(sentinels), dial }
-    }
-
-    /// Asks the sentinels for the master.
-    ///
-    /// # Errors
-    ///
-    /// `Misconfigured` if they do not know it by this name, `Unavailable` if none of them answers.
-    pub(crate) async fn master(&self, limits: Limits) -> Result<(Address, Client)> {
-        let (mut asked, mut last) = (false, None);
-        for sentinel in self.sentinels.whom() {
-            match self.ask(&sentinel, limits).await {
-                Ok(answer) => {
-                    self.sentinels.answered(&sentinel);
-                    match Sentinels::word(&answer)? {
-                        Word::Master(address) => {
-                            let client = self.dial.client(&address)?;
-                            return Ok((address, client));
-                        }
-                        Word::Unknown => asked = true,
-                    }
-                }
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(self.sentinels.nobody(asked, last))
     }
 
     /// Whether what was connected to is the master.
@@ -103,15 +78,13 @@ impl From<Client> for Source {
 }
 
 impl Source {
-    /// Whom to connect to, and as what to greet it.
-    pub(crate) async fn client(&self, limits: Limits) -> Result<(Client, Option<Address>)> {
-        match self {
-            Self::One(client) => Ok((client.clone(), None)),
-            Self::Followed(followed) => {
-                let (address, client) = followed.master(limits).await?;
-                Ok((client, Some(address)))
-            }
-        }
+    /// Begins a search for the server.
+    pub(crate) fn candidates(&self) -> Candidates<'_> {
+        let whom = match self {
+            Self::One(_) => Vec::new(),
+            Self::Followed(followed) => followed.sentinels.whom(),
+        };
+        Candidates { source: self, whom: whom.into_iter(), asked: None, search: Search::default() }
     }
 
     /// Tells of another server from now on.
@@ -132,5 +105,56 @@ impl Source {
     /// Whether answers show that another server is to be asked from now on.
     pub(crate) fn is_over(&self, replies: &[Reply]) -> bool {
         matches!(self, Self::Followed(followed) if followed.is_over(replies))
+    }
+}
+
+/// Whom to connect to, in turn, until one is the server.
+pub(crate) struct Candidates<'s> {
+    source: &'s Source,
+    whom: std::vec::IntoIter<Address>,
+    /// The sentinel that named the last one.
+    asked: Option<Address>,
+    search: Search,
+}
+
+impl Candidates<'_> {
+    /// Whom to connect to next, and as what to greet it.
+    ///
+    /// # Errors
+    ///
+    /// `Misconfigured` if the sentinels do not know it by its name. `Unavailable` if none of them answers,
+    /// or nobody whom they name is a master.
+    pub(crate) async fn next(&mut self, limits: Limits) -> Result<(Client, Option<Address>)> {
+        let followed = match self.source {
+            Source::One(client) => return Ok((client.clone(), None)),
+            Source::Followed(followed) => followed,
+        };
+        for sentinel in self.whom.by_ref() {
+            if let Some(address) = self.search.heard(followed.ask(&sentinel, limits).await) {
+                self.asked = Some(sentinel);
+                return Ok((followed.dial.client(&address)?, Some(address)));
+            }
+        }
+        Err(std::mem::take(&mut self.search).failure(&followed.sentinels))
+    }
+
+    /// The last one was not it.
+    ///
+    /// # Errors
+    ///
+    /// That of the last one, if there is no other.
+    pub(crate) fn failed(&mut self, error: Error) -> Result<()> {
+        if let Source::One(_) = self.source {
+            return Err(error);
+        }
+        self.search.failed(error);
+        Ok(())
+    }
+
+    /// The last one was.
+    pub(crate) fn found(self) {
+        if let (Source::Followed(followed), Some(sentinel)) = (self.source, &self.asked) {
+            followed.sentinels.answered(sentinel);
+        }
     }
 }

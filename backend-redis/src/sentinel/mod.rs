@@ -30,7 +30,7 @@ pub(crate) struct Sentinels {
 }
 
 struct State {
-    /// The one that answered last stands first.
+    /// The one that named the master last stands first.
     addresses: Vec<Address>,
     master: Option<Address>,
 }
@@ -89,7 +89,7 @@ impl Sentinels {
         limit / 2 / count.max(1)
     }
 
-    /// A sentinel answered: it is asked first from now on.
+    /// A sentinel named the master: it is asked first from now on.
     pub(crate) fn answered(&self, sentinel: &Address) {
         self.state().addresses.sort_by_key(|address| address != sentinel);
     }
@@ -130,25 +130,69 @@ impl Sentinels {
         self.epoch.load(Ordering::SeqCst)
     }
 
-    /// What to say when the sentinels named no master.
-    pub(crate) fn nobody(&self, asked: bool, last: Option<RedisError>) -> Error {
-        if asked {
-            let name = &*self.name;
-            return Error::misconfigured(format!(
-                "the sentinels know no master {name:?}; see SENTINEL MASTERS for the names that they know"
-            ));
-        }
-        let error =
-            Error::unavailable("no sentinel answers; see whether they run, and whether the URL names them");
-        match last {
-            Some(last) => error.with_source(last),
-            None => error,
-        }
-        .settled()
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A search for the master, from one sentinel to the next: each may know nothing, or something old. No I/O.
+#[derive(Default)]
+pub(crate) struct Search {
+    /// Whom they named so far.
+    named: Vec<Address>,
+    /// Whether one of them knew no master of this name.
+    unknown: bool,
+    /// Why one of them did not answer.
+    silent: Option<RedisError>,
+    /// Why what they named is not the master.
+    failed: Option<Error>,
+}
+
+impl Search {
+    /// What a sentinel answered: whom to try, if it names another than those before it.
+    pub(crate) fn heard(&mut self, answer: RedisResult<Reply>) -> Option<Address> {
+        match answer.map(|answer| Sentinels::word(&answer)) {
+            Ok(Ok(Word::Master(address))) if !self.named.contains(&address) => {
+                self.named.push(address.clone());
+                return Some(address);
+            }
+            Ok(Ok(Word::Master(_))) => {}
+            Ok(Ok(Word::Unknown)) => self.unknown = true,
+            Ok(Err(odd)) => self.failed(odd),
+            Err(error) => self.silent = Some(error),
+        }
+        None
+    }
+
+    /// What was named cannot be reached, or is no master.
+    pub(crate) fn failed(&mut self, error: Error) {
+        self.failed = Some(error);
+    }
+
+    /// What to say when all were asked.
+    pub(crate) fn failure(self, sentinels: &Sentinels) -> Error {
+        let name = &*sentinels.name;
+        match (self.failed, self.unknown, self.silent) {
+            (Some(error), ..) => error,
+            (None, true, None) => Error::misconfigured(format!(
+                "the sentinels know no master {name:?}; see SENTINEL MASTERS for the names that they know"
+            )),
+            (None, true, Some(silent)) => Error::unavailable(format!(
+                "the sentinels that answer know no master {name:?}, and others do not answer"
+            ))
+            .with_source(silent)
+            .settled(),
+            (None, false, silent) => {
+                let error = Error::unavailable(
+                    "no sentinel answers; see whether they run, and whether the URL names them",
+                );
+                match silent {
+                    Some(silent) => error.with_source(silent),
+                    None => error,
+                }
+                .settled()
+            }
+        }
     }
 }
 
@@ -206,44 +250,39 @@ impl Followed {
     /// # Errors
     ///
     /// `Misconfigured` if they do not know it by this name. `Unavailable` if none of them answers, or
-    /// it does not, or it is no master.
+    /// what they name does not, or is no master.
     pub(crate) fn reach(&self) -> Result<Current> {
-        let address = self.master()?;
+        let sentinels = &self.0.sentinels;
+        let mut search = Search::default();
+        for sentinel in sentinels.whom() {
+            let Some(address) = search.heard(self.ask(&sentinel)) else { continue };
+            match self.greet(&address) {
+                Ok(current) => {
+                    sentinels.answered(&sentinel);
+                    return Ok(current);
+                }
+                Err(error) => search.failed(error),
+            }
+        }
+        Err(search.failure(sentinels))
+    }
+
+    fn greet(&self, address: &Address) -> Result<Current> {
         let unreachable = |source: RedisError| {
             let message = format!("no connection to {address}, which the sentinels name as the master");
             Error::unavailable(message).with_source(source).settled()
         };
-        let mut connection =
-            self.0.dial.timed(&address)?.connection().map_err(|error| match error.code() {
-                Some(code) => script::odd(&Reply::Error(
-                    format!("{code} {}", error.detail().unwrap_or_default()).into(),
-                )),
-                None => unreachable(error),
-            })?;
+        let connected = self.0.dial.timed(address)?.connection();
+        let mut connection = connected.map_err(|error| match error.code() {
+            Some(code) => script::odd(&Reply::refusal(code, error.detail())),
+            None => unreachable(error),
+        })?;
         let role = Wire::exchange(&mut connection, &Packed::command(&[b"ROLE"]));
         let role = role.map_err(|broken| {
             Error::unavailable("the master does not answer").with_source(broken.source).settled()
         })?;
-        let epoch = self.0.sentinels.greeted(&address, role.first().unwrap_or(&Reply::Nil))?;
+        let epoch = self.0.sentinels.greeted(address, role.first().unwrap_or(&Reply::Nil))?;
         Ok(Current { connection, epoch, demoted: false, inner: self.0.clone() })
-    }
-
-    fn master(&self) -> Result<Address> {
-        let sentinels = &self.0.sentinels;
-        let (mut asked, mut last) = (false, None);
-        for sentinel in sentinels.whom() {
-            match self.ask(&sentinel) {
-                Ok(answer) => {
-                    sentinels.answered(&sentinel);
-                    match Sentinels::word(&answer)? {
-                        Word::Master(address) => return Ok(address),
-                        Word::Unknown => asked = true,
-                    }
-                }
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(sentinels.nobody(asked, last))
     }
 
     fn ask(&self, sentinel: &Address) -> RedisResult<Reply> {

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use tenure_core::{Breaking, Inspect, Lock, Name};
+use tenure_core::{Breaking, Inspect, Lock, LockAll, Name};
 use tenure_servers::{self as servers, Outcome};
 
 use crate::support::{open, start};
@@ -49,5 +49,18 @@ pub(crate) fn a_forced_fence_is_known_to_a_majority() -> Outcome {
     let next = Lock::new(&store, "a").acquire()?;
     assert!(Some(next.fence()) > shown, "{} after {shown:?}", next.fence());
     next.release()?;
+    Ok(())
+}
+
+pub(crate) fn a_lock_that_is_in_a_set_twice_is_found_out() -> Outcome {
+    let servers = start(3, &[])?;
+    put_ahead(&servers[0], "a")?;
+    let (one, two) = (open(&servers)?, open(&servers)?);
+    let twice = LockAll::of((Lock::new(&one, "a"), Lock::new(&two, "a")));
+    for error in
+        [twice.try_acquire().expect_err("it is one lock"), twice.acquire().expect_err("it is one lock")]
+    {
+        assert!(error.is_misconfigured() && error.to_string().contains("twice"), "{error:?}");
+    }
     Ok(())
 }

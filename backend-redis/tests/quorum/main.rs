@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         passwords_show_nowhere,
         fences_grow_over_any_majority,
         a_forced_fence_is_known_to_a_majority,
+        a_lock_that_is_in_a_set_twice_is_found_out,
     ];
     servers::run("redis", tests)
 }

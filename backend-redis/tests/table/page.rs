@@ -14,7 +14,7 @@ const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/FAULTS.md");
 const HEAD: &str = "# What holds while things fail
 
 Written by `TENURE_FAULTS_BLESS=1 cargo test -p tenure-redis --all-features --test table page` from the table that
-the tests read; each cell that is not empty is a test against real servers.
+the tests read; each cell that says one of these is a test against real servers.
 
 * **exclusive**: no two holders believe at once that they hold a lock.
 * **fence-only**: two may, for as long as a lease lasts; then a resource that compares fences lets nothing of the

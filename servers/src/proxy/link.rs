@@ -24,6 +24,8 @@ pub(super) struct Link {
     subscribed: AtomicBool,
     /// Whether it ended without a word.
     broken: AtomicBool,
+    /// Whether nothing gets through any more.
+    hushed: AtomicBool,
 }
 
 /// What becomes of an answer.
@@ -42,8 +44,8 @@ impl Link {
         for stream in [&client, &server] {
             let _ = stream.set_nodelay(true);
         }
-        let (subscribed, broken) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { client, server, fates: Mutex::default(), subscribed, broken }
+        let [subscribed, broken, hushed] = [const { AtomicBool::new(false) }; 3];
+        Self { client, server, fates: Mutex::default(), subscribed, broken, hushed }
     }
 
     /// Carries messages in both directions until both have ended.
@@ -74,6 +76,16 @@ impl Link {
         let _ = self.server.shutdown(Shutdown::Read);
     }
 
+    /// Whether it subscribed to something.
+    pub(super) fn listens(&self) -> bool {
+        self.subscribed.load(Ordering::SeqCst)
+    }
+
+    /// Lets nothing more through, and does not end it.
+    pub(super) fn hush(&self) {
+        self.hushed.store(true, Ordering::SeqCst);
+    }
+
     fn carry_requests(&self, shared: &Arc<Shared>) -> io::Result<()> {
         let mut messages = Messages::new(&self.client, &self.broken);
         let (mut deaf, mut mute_since) = (false, None);
@@ -81,7 +93,7 @@ impl Link {
             if mute_since.is_some_and(|batch| batch < messages.batch) {
                 shared.afterwards.fetch_add(1, Ordering::SeqCst);
             }
-            if deaf {
+            if deaf || self.hushed.load(Ordering::SeqCst) {
                 continue;
             }
             if message::subscribes(&request) {
@@ -148,6 +160,7 @@ impl Link {
                 Fate::ArrivesAfter(time) => thread::sleep(time),
                 Fate::Arrives => {}
             }
+            over |= self.hushed.load(Ordering::SeqCst);
             // A client that is gone does not keep what it sent from arriving.
             if !over && (&self.client).write_all(&answer).is_err() {
                 over = true;

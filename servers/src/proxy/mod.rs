@@ -86,6 +86,13 @@ impl Proxy {
         self.shared.links().drain(..).filter_map(|link| link.upgrade()).for_each(|link| link.reset());
     }
 
+    /// Lets nothing more through on the connections that subscribed to something, and does not end them: as
+    /// a network that has forgotten them. Those that come after them are served.
+    pub fn hush_listeners(&self) {
+        let links = self.shared.links();
+        links.iter().filter_map(Weak::upgrade).filter(|link| link.listens()).for_each(|link| link.hush());
+    }
+
     /// To how many requests trouble has come.
     #[must_use]
     pub fn troubles(&self) -> u64 {
@@ -229,7 +236,11 @@ mod tests {
 
         /// What comes back; nothing if nothing does, or if the other side said goodbye.
         fn ask(&mut self) -> io::Result<String> {
-            self.0.write_all(CALL)?;
+            self.say(CALL)
+        }
+
+        fn say(&mut self, request: &[u8]) -> io::Result<String> {
+            self.0.write_all(request)?;
             let mut bytes = [0; 64];
             let read = self.0.read(&mut bytes)?;
             Ok(String::from_utf8_lossy(&bytes[..read]).into_owned())
@@ -310,6 +321,19 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{trouble:?}");
             counter.sees(carried_out);
         }
+    }
+
+    #[test]
+    fn a_hushed_listener_is_silent_and_others_are_not() {
+        let (counter, proxy) = between();
+        let (mut listener, mut other) = (Client::to(&proxy), Client::to(&proxy));
+        assert_eq!(listener.say(b"*1\r\n$9\r\nSUBSCRIBE\r\n").unwrap(), ":1\r\n");
+        assert_eq!(other.ask().unwrap(), ":2\r\n");
+        proxy.hush_listeners();
+        assert!(is_silence(listener.ask()));
+        assert_eq!(other.ask().unwrap(), ":3\r\n");
+        assert_eq!(Client::to(&proxy).ask().unwrap(), ":4\r\n");
+        counter.sees(4);
     }
 
     #[test]

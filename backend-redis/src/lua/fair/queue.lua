@@ -97,11 +97,12 @@ end
 -- Grants the lock to those in front for whom there is room, and tells them. A lease begins where the
 -- waiter's belief may begin at the earliest: it lasts longer by the time since the waiter asked last,
 -- and the waiter counts from then. Returns the first who has to wait on; the one who asks serves itself.
+-- While a guard keeps locks closed nobody is served: who waits is told how long that is when it asks.
 local function hand_on()
   while true do
     local head = first()
     if not head or head.token == me then return head end
-    if not admits(head.kind, head.limit) then
+    if closed() or not admits(head.kind, head.limit) then
       tell(head)
       return head
     end

@@ -1,0 +1,3 @@
+-- Without a guard, locks are never closed.
+local function closed()
+end
