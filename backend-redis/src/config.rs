@@ -331,12 +331,7 @@ impl Builder {
             return Err(tls::missing());
         }
         url::profile(&self.url)?;
-        if url::is_torn(&self.url) {
-            return Err(Error::misconfigured(
-                "there is an @ where none belongs; in a user or a password write / as %2F, ? as %3F and # as %23, \
-                 and give those of a socket as options, ?user=..&pass=..",
-            ));
-        }
+        url::intact(&self.url)?;
         // A URL may hold a password, and so may the crate's own words about it.
         let bad = "this is no URL of a Redis server; write redis://[[user]:password@]host[:port][/database], \
                    rediss:// for TLS, redis+unix:///path, redis+cluster:// or redis+sentinel://";
@@ -437,22 +432,34 @@ mod properties {
 
     use super::*;
 
-    /// URLs with a password, many of which name a server.
+    /// URLs with a password, many of which name a server, or several.
     fn urls() -> impl Strategy<Value = String> {
-        let scheme = prop_oneof!["redis", "rediss", "redis\\+unix", "unix", "[a-z+]{0,6}"];
-        let slashes = prop_oneof!["://", ":", "//", ":///"];
-        let secret = prop_oneof!["hunter2", "[!-~]{0,4}hunter2[!-~]{0,4}", "\\PC{0,3}hunter2\\PC{0,3}"];
+        let scheme = prop_oneof![
+            1 => "rediss?",
+            1 => "redis\\+unix|unix",
+            1 => "[a-z+]{0,6}",
+            4 => "rediss?\\+(cluster|sentinel)",
+        ];
+        let slashes = prop_oneof![6 => Just("://"), 1 => Just(":"), 1 => Just("//"), 1 => Just(":///")];
+        // Without an `@` behind them, some of these are hosts, masters and paths like any other.
+        let secret = prop_oneof![
+            1 => "hunter2",
+            1 => "[!-~]{0,4}hunter2[!-~]{0,4}",
+            1 => "\\PC{0,3}hunter2\\PC{0,3}",
+            4 => "[0-9][/,@]hunter2(/[0-9a]?)?[?#]?[a-z]?",
+        ];
         let user = prop_oneof!["", "[a-z]{1,3}", "%[0-9a-f]{1,2}"];
         let rest = prop_oneof![
             "[a-z]{1,5}(:[0-9]{1,6})?(/[0-9]{0,3})?(\\?(db|protocol|profile)=[a-z0-9:]{0,6})?(#insecure)?",
+            "[a-z]{1,5}(:[0-9]{1,4})?(,[a-z]{1,5}(:[0-9]{1,4})?){0,2}(/[a-z]{1,5})?(/[0-9]?)?(\\?fair=1)?",
             "\\PC{0,12}",
         ];
-        (scheme, slashes, user, secret, rest, 0..5).prop_map(|(scheme, slashes, user, secret, rest, form)| {
+        (scheme, slashes, user, secret, rest, 0..8).prop_map(|(scheme, slashes, user, secret, rest, form)| {
             match form {
-                0 => format!("{scheme}{slashes}{user}:{secret}@{rest}"),
-                1 => format!("{scheme}{slashes}{secret}@{rest}"),
-                2 => format!("{scheme}:///tmp/s?user={user}&pass={secret}&{rest}"),
-                3 => format!("{scheme}://{rest}?pass={secret}"),
+                0..4 => format!("{scheme}{slashes}{user}:{secret}@{rest}"),
+                4 => format!("{scheme}{slashes}{secret}@{rest}"),
+                5 => format!("{scheme}:///tmp/s?user={user}&pass={secret}&{rest}"),
+                6 => format!("{scheme}://{rest}?pass={secret}"),
                 _ => format!("{scheme}://{rest}?profile={secret}"),
             }
         })
@@ -464,9 +471,13 @@ mod properties {
             let builder = Redis::builder(&url);
             let mut shown = format!("{builder:?}");
             let made = builder.profiled().and_then(|builder| {
+                if let Some(several) = Several::parse(&builder.url)? {
+                    shown += &several.label;
+                    return several.dial(&builder).map(drop).map_err(|error| error.at(&shown));
+                }
                 let info = builder.info()?;
                 shown += &label(&info);
-                builder.client(info).map_err(|error| error.at(&shown))
+                builder.client(info).map(drop).map_err(|error| error.at(&shown))
             });
             if let Err(error) = made {
                 shown += &format!("{error} {error:?}");

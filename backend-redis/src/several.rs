@@ -11,6 +11,7 @@ use crate::config::Builder;
 use crate::dial::Dial;
 use crate::pool::Pool;
 use crate::sentinel::{Followed, Sentinels};
+use crate::url;
 
 /// What a URL names that names several servers.
 #[derive(Debug)]
@@ -45,11 +46,12 @@ impl Several {
             "rediss+sentinel" => ("rediss", 26379, SENTINEL),
             _ => return Ok(None),
         };
+        url::intact(url)?;
         let wrong = |what: &str| Error::misconfigured(format!("{what}; write {bad}"));
         let (rest, tail) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-        let user = if user.is_empty() { String::new() } else { format!("{user}@") };
+        let (user, hosts) = url::credentials(authority)?;
+        let user = user.map(|user| format!("{user}@")).unwrap_or_default();
         let (kind, database) = match bad {
             CLUSTER => (Kind::Cluster, path),
             _ => {
@@ -213,7 +215,12 @@ mod tests {
             ("redis+sentinel://u:hunter2@a", "master"),
             ("redis+sentinel://u:hunter2@a/", "master"),
             ("redis+sentinel://u:hunter2@a/m/hunter2", "redis+sentinel://[["),
-            ("redis+sentinel://u:hunter2@a/hunter2@b", "master"),
+            ("redis+sentinel://u:hunter2@a/hunter2@b", "%2F"),
+            ("redis+sentinel://u:1/hunter2/3?x@a/master", "%2F"),
+            ("redis+sentinel://u:p@hunter2/x#y@a/master", "%2F"),
+            ("redis+cluster://u:1,hunter2#x@a", "%2F"),
+            ("redis+cluster://u:x@y,hunter2@a", "%40"),
+            ("redis+cluster://u:hunter2@a,u:hunter2@b", "before the first"),
         ] {
             let error = Several::parse(url).expect_err(url);
             let shown = format!("{error} {error:?}");

@@ -35,13 +35,47 @@ pub(crate) fn profile(url: &str) -> Result<Option<Profile>> {
     Ok(profile)
 }
 
-/// Whether a URL has an `@` where none belongs: behind its host, or before the options of a socket. What
-/// is taken for the host or the path may then be a part of a password that was not escaped.
-pub(crate) fn is_torn(url: &str) -> bool {
+/// Refuses a URL with an `@` where none belongs: behind its hosts, or before the options of a socket. What
+/// is taken for a host, a master or a path may then be a part of a password that was not escaped, and would
+/// be shown.
+///
+/// # Errors
+///
+/// `Misconfigured`, without a word of the URL.
+pub(crate) fn intact(url: &str) -> Result<()> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let from = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let to = if scheme.contains("unix") { rest.find('?').unwrap_or(rest.len()) } else { rest.len() };
-    rest[from.min(to)..to].contains('@')
+    let is_socket = scheme.contains("unix");
+    let (from, to) = match is_socket {
+        true => (0, rest.find('?').unwrap_or(rest.len())),
+        false => (rest.find(['/', '?', '#']).unwrap_or(rest.len()), rest.len()),
+    };
+    if !rest[from..to].contains('@') {
+        return Ok(());
+    }
+    Err(Error::misconfigured(match is_socket {
+        true => {
+            "the user and the password of a socket are options, ?user=..&pass=..; in a path write @ as %40"
+        }
+        false => {
+            "there is an @ where none belongs; in a user or a password write / as %2F, ? as %3F and # as %23, \
+             and in an option write @ as %40"
+        }
+    }))
+}
+
+/// The user and the password of several hosts, and the hosts.
+///
+/// # Errors
+///
+/// `Misconfigured` if it cannot be told where one ends and the other begins, without a word of the URL.
+pub(crate) fn credentials(authority: &str) -> Result<(Option<&str>, &str)> {
+    let Some((user, hosts)) = authority.rsplit_once('@') else { return Ok((None, authority)) };
+    if user.contains(['@', ',']) {
+        return Err(Error::misconfigured(
+            "the user and the password of all hosts stand before the first one; in them write @ as %40 and , as %2C",
+        ));
+    }
+    Ok((Some(user).filter(|user| !user.is_empty()), hosts))
 }
 
 #[cfg(test)]
@@ -55,14 +89,27 @@ mod tests {
             "redis://u:a?b@h/1",
             "rediss://a#b@h",
             "redis+unix:///:secret@tmp/s",
+            "redis+unix://me:secret@localhost/tmp/s",
             "redis://h/?profile=django:a@b:1",
+            "redis+sentinel://u:1/b/3?c@h/master",
+            "redis+cluster://u:1,b#c@h",
         ] {
-            assert!(is_torn(url), "{url}");
+            assert!(intact(url).is_err_and(|error| error.is_misconfigured()), "{url}");
         }
         for url in
             ["redis://u:p@h:1/2?profile=plain", "redis+unix:///tmp/s?pass=a@b", "redis+unix:///a%40b", "x"]
         {
-            assert!(!is_torn(url), "{url}");
+            assert!(intact(url).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn several_hosts_have_one_user_who_stands_before_all_of_them() {
+        assert_eq!(credentials("u:p:q@a,b:1").unwrap(), (Some("u:p:q"), "a,b:1"));
+        assert_eq!(credentials("@a").unwrap(), (None, "a"));
+        assert_eq!(credentials("a,b").unwrap(), (None, "a,b"));
+        for authority in ["u:a@b@h", "u:a,b@h", "u:a@h1,u:a@h2", "h1,u:a@h2"] {
+            assert!(credentials(authority).is_err_and(|error| error.is_misconfigured()), "{authority}");
         }
     }
 

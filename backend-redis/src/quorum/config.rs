@@ -13,7 +13,7 @@ use super::node::Node;
 use super::tally::unanswered;
 use super::tasks::Tasks;
 use super::{Inner, Quorum};
-use crate::{Redis, Wake};
+use crate::{Redis, Wake, url};
 
 /// How a quorum is to be opened; made by [`Quorum::builder`].
 #[derive(Clone)]
@@ -137,11 +137,10 @@ pub(super) fn urls(url: &str) -> Result<Vec<String>> {
         )
     };
     let rest = url.strip_prefix("redis+quorum://").ok_or_else(bad)?;
-    let (user, rest) = match rest.rfind('@') {
-        Some(at) => rest.split_at(at + 1),
-        None => ("", rest),
-    };
-    let (servers, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    url::intact(url)?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (user, servers) = url::credentials(authority)?;
+    let user = user.map(|user| format!("{user}@")).unwrap_or_default();
     if servers.split(',').any(str::is_empty) {
         return Err(bad());
     }
@@ -166,11 +165,19 @@ mod tests {
     #[test]
     fn a_url_names_servers_with_one_user_and_database() {
         assert_eq!(
-            urls("redis+quorum://me:p@ss@a,b:1,[::1]:2/3").unwrap(),
-            ["redis://me:p@ss@a/3", "redis://me:p@ss@b:1/3", "redis://me:p@ss@[::1]:2/3"]
+            urls("redis+quorum://me:p%40ss@a,b:1,[::1]:2/3").unwrap(),
+            ["redis://me:p%40ss@a/3", "redis://me:p%40ss@b:1/3", "redis://me:p%40ss@[::1]:2/3"]
         );
         assert_eq!(urls("redis+quorum://a,b,c").unwrap(), ["redis://a", "redis://b", "redis://c"]);
-        for bad in ["redis+quorum://", "redis+quorum://a,,b", "redis+quorum:a", "redis://a,b,c"] {
+        for bad in [
+            "redis+quorum://",
+            "redis+quorum://a,,b",
+            "redis+quorum:a",
+            "redis://a,b,c",
+            "redis+quorum://me:p@ss@a,b,c",
+            "redis+quorum://me:p/ss@a,b,c",
+            "redis+quorum://me:p@a,me:p@b,me:p@c",
+        ] {
             assert!(urls(bad).is_err_and(|error| error.is_misconfigured()), "{bad}");
         }
     }
