@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tenure_core::{
     Advice, AnyBackend, Attempt, Backend, Cause, Claim, Error, Granted, Permits, Release, Renewal, Resolved,
-    Restore, Result, Settings, SharedLocks, Site, Watch,
+    Restore, Result, SharedLocks, Site, Watch,
 };
 
 use crate::acks::{self, Acks};
@@ -55,6 +55,10 @@ impl Redis {
     /// `redis+cluster://[[user]:password@]host[:port][,host[:port]..]`,
     /// `redis+sentinel://[[user]:password@]host[:port][,host[:port]..]/master[/database]`.
     ///
+    /// Options of any of them, behind a `?` and with `&` in between: `profile`, as [`Profile`](crate::Profile)
+    /// has it; `fair`, `guard`, each `1` or `0`; `wake`, `auto` or `channel`. A socket also has `user`, `pass`
+    /// and `db`. The [`Builder`] tells what they do.
+    ///
     /// # Errors
     ///
     /// As [`Builder::connect`].
@@ -69,31 +73,17 @@ impl Redis {
     }
 
     pub(crate) fn new(
-        label: &str,
-        settings: Settings,
+        site: Site,
         transport: Box<dyn Transport>,
         hearing: Arc<dyn Hearing>,
         dialect: Dialect,
     ) -> Self {
-        let site = match dialect.queue {
-            Some(_) => Site::queued(label, settings),
-            None => Site::new(label, settings),
-        };
         let places = dialect.queue.clone().map(|queue| Places::new(site.clone(), queue));
         let answers = transport.exchange(&Packed::command(quick::QUESTION), None);
         let quick =
             answers.ok().and_then(|answers| answers.replies.first().map(Quick::new)).unwrap_or_default();
         let listener = Mutex::default();
         Self(Arc::new(Inner { site, transport, dialect, quick, places, hearing, listener }))
-    }
-
-    /// Makes it part of a larger store, which is told of what this one hears.
-    pub(crate) fn at_site(mut self, site: &Site) -> Self {
-        // What was only just opened has no second handle.
-        if let Some(inner) = Arc::get_mut(&mut self.0) {
-            inner.site = site.clone();
-        }
-        self
     }
 
     pub(crate) fn dialect(&self) -> &Dialect {
@@ -372,8 +362,8 @@ mod tests {
         // The first is to the question what the server can do.
         let first = Ok(Answers { replies: vec![Reply::Nil], resent: false });
         let transport = Scripted(Mutex::new(std::iter::once(first).chain(answers).collect()));
-        let dialect = Redis::builder("redis://h").dialect(true);
-        let store = Redis::new("redis:", Settings::default(), Box::new(transport), Arc::new(Deaf), dialect);
+        let plan = Redis::builder("redis://h").plan().expect("it is a URL");
+        let store = Redis::new(plan.site(), Box::new(transport), Arc::new(Deaf), plan.dialect(true));
         Lock::new(&store, "a").try_acquire().expect_err("nobody grants it")
     }
 

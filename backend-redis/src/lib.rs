@@ -96,6 +96,8 @@
 //!   [`Builder::replicas`] `+wait`. Sentinels that have users ask for `+sentinel|get-master-addr-by-name`.
 //! * A URL's user and password are written with `%` and two hexadecimal digits where they have characters
 //!   that mean something in URLs. A socket's are options: `redis+unix:///path?user=..&pass=..&db=..`.
+//! * Options of a URL are `profile`, `fair`, `guard` and `wake`, of any kind of URL. One that is unknown is an
+//!   error, and what a builder was told comes before it.
 //! * Where the server can compare and delete in one command, most releases are that command, if the user
 //!   may use it (`DELIFEQ` or `DELEX`).
 //! * A name that others use as a key of another kind counts as held.
@@ -107,6 +109,7 @@ mod acks;
 #[cfg(feature = "async")]
 mod aio;
 mod backend;
+mod choice;
 mod cluster;
 mod config;
 mod diagnose;
@@ -126,6 +129,7 @@ mod listeners;
 #[cfg(feature = "async")]
 mod net;
 mod places;
+mod plan;
 mod pool;
 mod profile;
 mod quick;
@@ -135,6 +139,7 @@ mod script;
 mod sentinel;
 mod several;
 mod tls;
+mod together;
 mod url;
 mod waited;
 mod wire;

@@ -119,7 +119,8 @@ pub struct QuorumGrant {
 
 impl Quorum {
     /// Opens the store that a URL names: `redis+quorum://[[user]:password@]host[:port],host[:port],..
-    /// [/database]`, with one user, password and database for all servers.
+    /// [/database]`, with one user, password and database for all servers. Options behind a `?` are those of
+    /// [`Redis::connect`](crate::Redis::connect), without `fair`.
     ///
     /// # Errors
     ///
@@ -134,10 +135,12 @@ impl Quorum {
     ///
     /// `Misconfigured` if it is no such URL.
     pub fn url(url: &str) -> Result<QuorumBuilder> {
-        Ok(Self::builder(config::urls(url)?))
+        QuorumBuilder::of(url)
     }
 
-    /// Opens a store over servers that are named by URLs as for [`Redis::connect`](crate::Redis::connect).
+    /// Opens a store over servers that are named by URLs as for [`Redis::connect`](crate::Redis::connect), one
+    /// server each. Their options are the builder's, so that all have the same; a socket keeps `user`, `pass`
+    /// and `db`.
     #[must_use]
     pub fn builder<U: AsRef<str>>(urls: impl IntoIterator<Item = U>) -> QuorumBuilder {
         QuorumBuilder::new(urls.into_iter().map(|url| url.as_ref().into()).collect())

@@ -88,7 +88,6 @@ impl Followed {
 
 /// How tasks reach a server.
 #[derive(Clone)]
-#[expect(clippy::large_enum_variant, reason = "one for each store")]
 pub(crate) enum Source {
     /// It is always the same.
     One(Client),
