@@ -336,6 +336,7 @@ mod tests {
     use super::*;
     use crate::ear::Listen;
     use crate::pool::Broken;
+    use crate::wire::Whereabouts;
 
     /// Gives these answers, in order.
     struct Scripted(Mutex<VecDeque<Result<Answers>>>);
@@ -348,6 +349,8 @@ mod tests {
     }
 
     struct Deaf;
+
+    impl Whereabouts for Deaf {}
 
     impl Hearing for Deaf {
         fn hear(&self, _: u64, _: &[&[u8]], _: Duration, _: Listen<'_>) -> std::result::Result<(), Broken> {
