@@ -463,6 +463,10 @@ fn refusal(message: &str) -> Error {
             return Error::unavailable("the server does not say how many replicas have heard of it")
                 .with_source(message);
         }
+        Some("NORUN") => {
+            return Error::misconfigured("restart_guard() needs a server that has a run_id; leave it out")
+                .with_source(message);
+        }
         Some("CROSSSLOT") => "the keys of the lock lie in several slots",
         _ => "the server refused",
     };
