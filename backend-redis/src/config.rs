@@ -81,6 +81,8 @@ impl Builder {
     /// replica that is made master may be another than those that acknowledged. It should go with
     /// `min-replicas-to-write` at the server, and be a majority of the replicas.
     ///
+    /// Not with [`fair`](Self::fair), which hands locks on without asking.
+    ///
     /// Waiting holds up whatever else was sent on the same connection, so a missing replica makes
     /// an asynchronous store, which has one connection to each server, slow for all of its tasks.
     #[must_use]

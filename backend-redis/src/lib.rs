@@ -102,7 +102,13 @@
 //!   may use it (`DELIFEQ` or `DELEX`).
 //! * A name that others use as a key of another kind counts as held.
 //! * Locks have a lease; there are no [session](tenure_core::SessionLocks) locks.
-
+//!
+//! # What goes together
+//!
+//! What cannot keep all that it promises is refused with `Misconfigured`, before anybody is connected to. A *pool*
+//! is one of the package `r2d2_redis`.
+//!
+#![doc = include_str!("together.md")]
 #![forbid(unsafe_code)]
 
 mod acks;
