@@ -41,7 +41,7 @@ pub use tenure_core::*;
 /// | `redis+unix:///path` | the same through a socket of this host |
 /// | `redis+cluster://[[user]:password@]host[:port][,host[:port]..]` | a cluster, of which one node that lives is enough; `rediss+cluster:` through TLS |
 /// | `redis+sentinel://[[user]:password@]host[:port][,host[:port]..]/master[/database]` | the master that sentinels name; `rediss+sentinel:` through TLS |
-/// | `redis+quorum://[[user]:password@]host[:port],host[:port],host[:port][/database]` | a majority of independent servers |
+/// | `redis+quorum://[[user]:password@]host[:port],host[:port],host[:port][/database]` | a majority of independent servers; `rediss+quorum:` through TLS |
 ///
 /// Options of a store in Redis stand behind a `?`: `fair=1`, `guard=1`, `wake=channel`, and for a socket `user`,
 /// `pass` and `db`. With `?profile=plain` or `?profile=django` a lock excludes those of other libraries; see

@@ -39,7 +39,7 @@ pub(crate) fn parse(url: &str) -> Result<Store> {
             _,
         ) => Ok(Store::Redis),
         #[cfg(feature = "redis")]
-        ("redis+quorum", _) => Ok(Store::Quorum),
+        ("redis+quorum" | "rediss+quorum", _) => Ok(Store::Quorum),
         ("mem", _) => Err(Error::misconfigured("\"mem:\" is the whole URL of a store in memory")),
         _ => Err(Error::misconfigured(format!(
             "this build knows no store {:?}; it knows {}",
@@ -77,6 +77,8 @@ const SCHEMES: &[&str] = &[
     "rediss+sentinel:",
     #[cfg(feature = "redis")]
     "redis+quorum:",
+    #[cfg(feature = "redis")]
+    "rediss+quorum:",
 ];
 
 #[cfg(test)]
@@ -88,7 +90,7 @@ mod properties {
         prop_oneof![
             "\\PC{0,20}",
             "[a-z+.:/@ -]{0,5}(//)[a-z]{0,3}:?hunter2[a-z:]{0,3}@\\PC{0,9}",
-            "(rediss?(\\+cluster|\\+sentinel)?|redis\\+quorum|postgres|memcache|mem|sqlite|MEM)(:|://|//)([a-z]{0,2}:)?hunter2@[a-z]{0,5}(:[0-9]{1,4})?",
+            "(rediss?(\\+cluster|\\+sentinel|\\+quorum)?|postgres|memcache|mem|sqlite|MEM)(:|://|//)([a-z]{0,2}:)?hunter2@[a-z]{0,5}(:[0-9]{1,4})?",
             "(file|mem):\\PC{0,9}",
         ]
     }
@@ -104,7 +106,7 @@ mod properties {
                 #[cfg(feature = "redis")]
                 Ok(Store::Redis) => prop_assert!(url.starts_with("redis")),
                 #[cfg(feature = "redis")]
-                Ok(Store::Quorum) => prop_assert!(url.starts_with("redis+quorum:")),
+                Ok(Store::Quorum) => prop_assert!(url.contains("+quorum:")),
                 Err(error) => {
                     let shown = format!("{error} {error:?}");
                     prop_assert!(error.is_misconfigured() && !shown.contains("hunter2"), "{url}: {shown}");

@@ -147,12 +147,7 @@ impl Builder {
     /// `Misconfigured` if the file cannot be read.
     #[cfg(feature = "tls")]
     pub fn authorities_from(self, file: impl AsRef<std::path::Path>) -> Result<Self> {
-        let file = file.as_ref();
-        let pem = std::fs::read(file).map_err(|source| {
-            let message = format!("the authorities in {} cannot be read", file.display());
-            tenure_core::Error::misconfigured(message).with_source(source)
-        })?;
-        Ok(self.authorities(pem))
+        Ok(Self { trust: Trust::from_file(file.as_ref())?, ..self })
     }
 
     /// Opens the store, and asks the server what it can do.
@@ -252,7 +247,7 @@ mod properties {
             1 => "redis\\+unix|unix",
             1 => "[a-z+]{0,6}",
             4 => "rediss?\\+(cluster|sentinel)",
-            1 => "redis\\+quorum",
+            1 => "rediss?\\+quorum",
         ];
         let slashes = prop_oneof![6 => Just("://"), 1 => Just(":"), 1 => Just("//"), 1 => Just(":///")];
         // Without an `@` behind them, some of these are hosts, masters and paths like any other.
@@ -284,7 +279,7 @@ mod properties {
         fn no_url_shows_its_password(url in urls()) {
             let builder = Redis::builder(&url);
             let mut shown = format!("{builder:?}");
-            let label = match url.starts_with("redis+quorum:") {
+            let label = match url.contains("+quorum:") {
                 true => Quorum::url(&url).and_then(QuorumBuilder::quorum).map(|quorum| format!("{quorum:?}")),
                 false => builder.plan().map(|plan| plan.label().to_owned()),
             };

@@ -16,6 +16,7 @@ use super::{Inner, Quorum};
 use crate::Wake;
 use crate::choice::{self, Choice};
 use crate::plan::Plan;
+use crate::profile::Profile;
 use crate::tls::Trust;
 use crate::together::Part;
 use crate::url::{self, Options};
@@ -69,17 +70,58 @@ impl QuorumBuilder {
         Self { node_timeout: limit, ..self }
     }
 
-    /// Sets how waiters hear that a lock may be free.
+    /// Sets how waiters hear that a lock may be free; before the option `wake` of the URL, which is `auto`
+    /// or `channel`.
     #[must_use]
     pub fn wake(self, wake: Wake) -> Self {
         Self { choice: Choice { wake: Some(wake), ..self.choice }, ..self }
+    }
+
+    /// Keeps a server closed for the settings' `max_ttl` after it was started or lost its data, as
+    /// [`Builder::restart_guard`](crate::Builder::restart_guard) does; the others go on meanwhile. All who share
+    /// the locks must choose it, with the same `max_ttl`.
+    ///
+    /// So a server that forgets when it crashes does not vote again for anybody as long as a lease that it may
+    /// have granted lasts, and locks stay exclusive. When a majority was started, all locks are closed: who asks
+    /// is `Quarantined`.
+    ///
+    /// The same as `?guard=1` in the URL.
+    #[must_use]
+    pub fn restart_guard(self) -> Self {
+        Self { choice: Choice { guard: Some(true), ..self.choice }, ..self }
+    }
+
+    /// Sets whose locks the store's are to exclude, by how their keys and values look; before the
+    /// option `profile` of the URL.
+    #[must_use]
+    pub fn profile(self, profile: Profile) -> Self {
+        Self { choice: Choice { profile: Some(profile), ..self.choice }, ..self }
+    }
+
+    /// Sets who is trusted to say that a server is the one that its URL names, as
+    /// [`Builder::authorities`](crate::Builder::authorities) does.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn authorities(self, pem: impl Into<Box<[u8]>>) -> Self {
+        Self { trust: Trust::only(pem), ..self }
+    }
+
+    /// As [`authorities`](Self::authorities), from a file.
+    ///
+    /// # Errors
+    ///
+    /// `Misconfigured` if the file cannot be read.
+    #[cfg(feature = "tls")]
+    pub fn authorities_from(self, file: impl AsRef<std::path::Path>) -> Result<Self> {
+        Ok(Self { trust: Trust::from_file(file.as_ref())?, ..self })
     }
 
     /// Opens the store. A majority of the servers must answer; the others are spoken to when they are there.
     ///
     /// # Errors
     ///
-    /// `Misconfigured` for a number of servers other than 3, 5, 7 or 9, for one that is named twice, and as
+    /// `Misconfigured` for a number of servers other than 3, 5, 7 or 9, for one that is named twice, for a
+    /// setting that cannot work, before anybody is spoken to; and as
     /// [`Builder::connect`](crate::Builder::connect) for each of them. `Unavailable` if no majority answers.
     pub fn connect(self) -> Result<Quorum> {
         block_on(self.connect_async())
@@ -124,9 +166,12 @@ impl QuorumBuilder {
         if servers.windows(2).any(|pair| pair[0].label() == pair[1].label()) {
             return Err(Error::misconfigured("a server is named twice, and would have two votes"));
         }
-        let name = |plan: &Plan| plan.label().trim_start_matches("redis://").to_owned();
+        let one =
+            if servers.iter().all(|plan| plan.label().starts_with("rediss:")) { "rediss" } else { "redis" };
+        let prefix = format!("{one}://");
+        let name = |plan: &Plan| plan.label().trim_start_matches(&prefix).to_owned();
         let names: Vec<String> = servers.iter().map(name).collect();
-        let site = chosen.site(&format!("redis+quorum://{}", names.join(",")));
+        let site = chosen.site(&format!("{one}+quorum://{}", names.join(",")));
         let nodes = servers.into_iter().map(|plan| Node::new(plan, site.clone())).collect();
         Ok(Quorum(Arc::new(Inner { site, nodes, tasks: Tasks::default() })))
     }
@@ -155,10 +200,15 @@ impl Quorum {
 pub(super) fn urls(url: &str) -> Result<Vec<String>> {
     let bad = || {
         Error::misconfigured(
-            "this is no URL of a quorum; write redis+quorum://[[user]:password@]host[:port],host[:port],..[/database]",
+            "this is no URL of a quorum; write redis+quorum://[[user]:password@]host[:port],host[:port],..[/database], \
+             or rediss+quorum:// for TLS",
         )
     };
-    let rest = url.strip_prefix("redis+quorum://").ok_or_else(bad)?;
+    let (one, rest) = match url.split_once("://") {
+        Some(("redis+quorum", rest)) => ("redis", rest),
+        Some(("rediss+quorum", rest)) => ("rediss", rest),
+        _ => return Err(bad()),
+    };
     url::intact(url)?;
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -167,7 +217,7 @@ pub(super) fn urls(url: &str) -> Result<Vec<String>> {
     if servers.split(',').any(str::is_empty) {
         return Err(bad());
     }
-    Ok(servers.split(',').map(|server| format!("redis://{user}{server}{path}")).collect())
+    Ok(servers.split(',').map(|server| format!("{one}://{user}{server}{path}")).collect())
 }
 
 impl std::fmt::Debug for QuorumBuilder {
@@ -192,6 +242,10 @@ mod tests {
             ["redis://me:p%40ss@a/3", "redis://me:p%40ss@b:1/3", "redis://me:p%40ss@[::1]:2/3"]
         );
         assert_eq!(urls("redis+quorum://a,b,c").unwrap(), ["redis://a", "redis://b", "redis://c"]);
+        assert_eq!(
+            urls("rediss+quorum://a,b,c/1").unwrap(),
+            ["rediss://a/1", "rediss://b/1", "rediss://c/1"]
+        );
         for bad in [
             "redis+quorum://",
             "redis+quorum://a,,b",
