@@ -7,6 +7,7 @@ use std::time::Duration;
 use ::r2d2_redis::RedisConnectionManager;
 use tenure_core::{Error, Result, Settings};
 
+use crate::acks::Acks;
 use crate::backend::{self, Redis};
 use crate::choice::{Choice, Chosen};
 use crate::config::Wake;
@@ -93,6 +94,27 @@ impl PoolBuilder {
     #[must_use]
     pub fn io_timeout(self, limit: Duration) -> Self {
         Self { choice: Choice { io_timeout: limit, ..self.choice }, ..self }
+    }
+
+    /// Demands that replicas acknowledge each grant and each renewal, as
+    /// [`Builder::replicas`](crate::Builder::replicas) does.
+    #[must_use]
+    pub fn replicas(self, count: u32, within: Duration) -> Self {
+        Self { choice: Choice { acks: Some(Acks { replicas: count, within }), ..self.choice }, ..self }
+    }
+
+    /// Hands locks on in the order in which processes asked for them, as
+    /// [`Builder::fair`](crate::Builder::fair) does. All who share the locks must choose it.
+    #[must_use]
+    pub fn fair(self) -> Self {
+        Self { choice: Choice { fair: Some(true), ..self.choice }, ..self }
+    }
+
+    /// Keeps all locks closed for the settings' `max_ttl` after the server was started or lost its data, as
+    /// [`Builder::restart_guard`](crate::Builder::restart_guard) does. All who share the locks must choose it.
+    #[must_use]
+    pub fn restart_guard(self) -> Self {
+        Self { choice: Choice { guard: Some(true), ..self.choice }, ..self }
     }
 
     /// Sets how waiters hear that a lock may be free.
