@@ -11,7 +11,7 @@ use tenure_core::{
 
 use crate::acks::{self, Acks};
 use crate::config::Builder;
-use crate::diagnose;
+use crate::diagnose::{self, Checkup};
 use crate::ear::Hearing;
 use crate::keys::Keys;
 use crate::listener::Ears;
@@ -287,11 +287,11 @@ impl Backend for Redis {
     }
 
     fn diagnose(&self) -> Vec<Advice> {
+        let checkup = Checkup::new(self.0.site.settings(), &self.0.dialect);
         let ask = |server: &dyn Transport| {
-            let [info, fsync] = diagnose::QUESTIONS;
-            let answers = server.exchange(&Packed::command(info).and(fsync), None);
-            let replies = answers.map(|answers| answers.replies).unwrap_or_default();
-            diagnose::advice(&replies, self.0.site.settings())
+            let questions = checkup.questions().iter().fold(Packed::default(), |all, next| all.and(next));
+            let answers = server.exchange(&questions, None);
+            checkup.advice(&answers.map(|answers| answers.replies).unwrap_or_default())
         };
         match self.0.transport.parts() {
             Ok(parts) if !parts.is_empty() => diagnose::once(parts.iter().map(|part| ask(&**part))),

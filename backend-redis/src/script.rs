@@ -182,6 +182,10 @@ impl Guard {
     pub(crate) fn new(prefix: &str, longest: Duration) -> Self {
         Self { key: format!("{MARK}r:{prefix}").into_bytes(), longest }
     }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
+    }
 }
 
 impl Dialect {
