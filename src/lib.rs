@@ -47,10 +47,11 @@ pub use tenure_core::*;
 /// | `redis+unix:///path` | the same through a socket of this host |
 /// | `redis+cluster://[[user]:password@]host[:port][,host[:port]..]` | a cluster, of which one node that lives is enough; `rediss+cluster:` through TLS |
 /// | `redis+sentinel://[[user]:password@]host[:port][,host[:port]..]/master[/database]` | the master that sentinels name; `rediss+sentinel:` through TLS |
-/// | `redis+quorum://[[user]:password@]host[:port],host[:port],host[:port][/database]` | a majority of independent servers |
+/// | `redis+quorum://[[user]:password@]host[:port],host[:port],host[:port][/database]` | a majority of independent servers; `rediss+quorum:` through TLS |
 /// | `memcache://host[:port][,host[:port]..]` | one or several memcacheds, each with a part of the locks (feature `memcached`) |
 ///
-/// With `?profile=plain` or `?profile=django` a lock in Redis excludes those of other libraries; see
+/// Options of a store in Redis stand behind a `?`: `fair=1`, `guard=1`, `wake=channel`, and for a socket `user`,
+/// `pass` and `db`. With `?profile=plain` or `?profile=django` a lock excludes those of other libraries; see
 #[cfg_attr(feature = "redis", doc = "[`redis::Profile`]")]
 #[cfg_attr(not(feature = "redis"), doc = "`redis::Profile`")]
 /// (feature `redis`). `rediss:` needs the feature `redis-tls`. `memcache:` has the options `profile=django`,

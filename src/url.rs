@@ -41,7 +41,7 @@ pub(crate) fn parse(url: &str) -> Result<Store> {
             _,
         ) => Ok(Store::Redis),
         #[cfg(feature = "redis")]
-        ("redis+quorum", _) => Ok(Store::Quorum),
+        ("redis+quorum" | "rediss+quorum", _) => Ok(Store::Quorum),
         #[cfg(feature = "memcached")]
         ("memcache", _) => Ok(Store::Memcached),
         ("mem", _) => Err(Error::misconfigured("\"mem:\" is the whole URL of a store in memory")),
@@ -83,6 +83,8 @@ const SCHEMES: &[&str] = &[
     "redis+quorum:",
     #[cfg(feature = "memcached")]
     "memcache:",
+    #[cfg(feature = "redis")]
+    "rediss+quorum:",
 ];
 
 #[cfg(test)]
@@ -94,7 +96,7 @@ mod properties {
         prop_oneof![
             "\\PC{0,20}",
             "[a-z+.:/@ -]{0,5}(//)[a-z]{0,3}:?hunter2[a-z:]{0,3}@\\PC{0,9}",
-            "(rediss?(\\+cluster|\\+sentinel)?|redis\\+quorum|postgres|memcache|mem|sqlite|MEM)(:|://|//)([a-z]{0,2}:)?hunter2@[a-z]{0,5}(:[0-9]{1,4})?",
+            "(rediss?(\\+cluster|\\+sentinel|\\+quorum)?|postgres|memcache|mem|sqlite|MEM)(:|://|//)([a-z]{0,2}:)?hunter2@[a-z]{0,5}(:[0-9]{1,4})?",
             "(file|mem):\\PC{0,9}",
         ]
     }
@@ -110,7 +112,7 @@ mod properties {
                 #[cfg(feature = "redis")]
                 Ok(Store::Redis) => prop_assert!(url.starts_with("redis")),
                 #[cfg(feature = "redis")]
-                Ok(Store::Quorum) => prop_assert!(url.starts_with("redis+quorum:")),
+                Ok(Store::Quorum) => prop_assert!(url.contains("+quorum:")),
                 #[cfg(feature = "memcached")]
                 Ok(Store::Memcached) => prop_assert!(url.starts_with("memcache:")),
                 Err(error) => {

@@ -11,7 +11,7 @@ use tenure_core::{
 use tokio::runtime::Handle;
 
 use crate::acks;
-use crate::diagnose;
+use crate::diagnose::{self, Checkup};
 use crate::ears::Ears;
 use crate::inspect::{Scan, key_of};
 use crate::keys::Keys;
@@ -224,14 +224,15 @@ impl AsyncBackend for AsyncRedis {
     }
 
     async fn diagnose(&self) -> Vec<Advice> {
+        let checkup = Checkup::new(self.0.site.settings(), &self.0.dialect);
         let mut advice = Vec::new();
         for server in self.0.net.parts().await.unwrap_or_default() {
             let mut answers = Vec::new();
-            for question in diagnose::QUESTIONS {
+            for question in checkup.questions() {
                 let question: Vec<Vec<u8>> = question.iter().map(|word| word.to_vec()).collect();
                 answers.push(server.ask(&question).await.unwrap_or(Reply::Nil));
             }
-            advice.push(diagnose::advice(&answers, self.0.site.settings()));
+            advice.push(checkup.advice(&answers));
         }
         diagnose::once(advice.into_iter())
     }

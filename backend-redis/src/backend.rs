@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tenure_core::{
     Advice, AnyBackend, Attempt, Backend, Cause, Claim, Error, Granted, Permits, Release, Renewal, Resolved,
-    Restore, Result, Settings, SharedLocks, Site, Watch,
+    Restore, Result, SharedLocks, Site, Watch,
 };
 
 use crate::acks::{self, Acks};
 use crate::config::Builder;
-use crate::diagnose;
+use crate::diagnose::{self, Checkup};
 use crate::ear::Hearing;
 use crate::keys::Keys;
 use crate::listener::Ears;
@@ -55,6 +55,10 @@ impl Redis {
     /// `redis+cluster://[[user]:password@]host[:port][,host[:port]..]`,
     /// `redis+sentinel://[[user]:password@]host[:port][,host[:port]..]/master[/database]`.
     ///
+    /// Options of any of them, behind a `?` and with `&` in between: `profile`, as [`Profile`](crate::Profile)
+    /// has it; `fair`, `guard`, each `1` or `0`; `wake`, `auto` or `channel`. A socket also has `user`, `pass`
+    /// and `db`. The [`Builder`] tells what they do.
+    ///
     /// # Errors
     ///
     /// As [`Builder::connect`].
@@ -69,31 +73,17 @@ impl Redis {
     }
 
     pub(crate) fn new(
-        label: &str,
-        settings: Settings,
+        site: Site,
         transport: Box<dyn Transport>,
         hearing: Arc<dyn Hearing>,
         dialect: Dialect,
     ) -> Self {
-        let site = match dialect.queue {
-            Some(_) => Site::queued(label, settings),
-            None => Site::new(label, settings),
-        };
         let places = dialect.queue.clone().map(|queue| Places::new(site.clone(), queue));
         let answers = transport.exchange(&Packed::command(quick::QUESTION), None);
         let quick =
             answers.ok().and_then(|answers| answers.replies.first().map(Quick::new)).unwrap_or_default();
         let listener = Mutex::default();
         Self(Arc::new(Inner { site, transport, dialect, quick, places, hearing, listener }))
-    }
-
-    /// Makes it part of a larger store, which is told of what this one hears.
-    pub(crate) fn at_site(mut self, site: &Site) -> Self {
-        // What was only just opened has no second handle.
-        if let Some(inner) = Arc::get_mut(&mut self.0) {
-            inner.site = site.clone();
-        }
-        self
     }
 
     pub(crate) fn dialect(&self) -> &Dialect {
@@ -297,11 +287,11 @@ impl Backend for Redis {
     }
 
     fn diagnose(&self) -> Vec<Advice> {
+        let checkup = Checkup::new(self.0.site.settings(), &self.0.dialect);
         let ask = |server: &dyn Transport| {
-            let [info, fsync] = diagnose::QUESTIONS;
-            let answers = server.exchange(&Packed::command(info).and(fsync), None);
-            let replies = answers.map(|answers| answers.replies).unwrap_or_default();
-            diagnose::advice(&replies, self.0.site.settings())
+            let questions = checkup.questions().iter().fold(Packed::default(), |all, next| all.and(next));
+            let answers = server.exchange(&questions, None);
+            checkup.advice(&answers.map(|answers| answers.replies).unwrap_or_default())
         };
         match self.0.transport.parts() {
             Ok(parts) if !parts.is_empty() => diagnose::once(parts.iter().map(|part| ask(&**part))),
@@ -346,6 +336,7 @@ mod tests {
     use super::*;
     use crate::ear::Listen;
     use crate::pool::Broken;
+    use crate::wire::Whereabouts;
 
     /// Gives these answers, in order.
     struct Scripted(Mutex<VecDeque<Result<Answers>>>);
@@ -358,6 +349,8 @@ mod tests {
     }
 
     struct Deaf;
+
+    impl Whereabouts for Deaf {}
 
     impl Hearing for Deaf {
         fn hear(&self, _: u64, _: &[&[u8]], _: Duration, _: Listen<'_>) -> std::result::Result<(), Broken> {
@@ -372,8 +365,8 @@ mod tests {
         // The first is to the question what the server can do.
         let first = Ok(Answers { replies: vec![Reply::Nil], resent: false });
         let transport = Scripted(Mutex::new(std::iter::once(first).chain(answers).collect()));
-        let dialect = Redis::builder("redis://h").dialect(true);
-        let store = Redis::new("redis:", Settings::default(), Box::new(transport), Arc::new(Deaf), dialect);
+        let plan = Redis::builder("redis://h").plan().expect("it is a URL");
+        let store = Redis::new(plan.site(), Box::new(transport), Arc::new(Deaf), plan.dialect(true));
         Lock::new(&store, "a").try_acquire().expect_err("nobody grants it")
     }
 

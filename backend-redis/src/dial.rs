@@ -7,21 +7,28 @@ use redis::{Client, ConnectionAddr, ConnectionInfo};
 use tenure_core::Result;
 
 use crate::cluster::Address;
-use crate::config::Builder;
+use crate::tls::Trust;
 use crate::wire::Timed;
 
 /// How a server is reached by its address alone: with the credentials, the limits and the kind of
 /// connection of all of them.
 #[derive(Clone)]
 pub(crate) struct Dial {
-    builder: Builder,
+    trust: Trust,
     like: ConnectionInfo,
+    connect_timeout: Duration,
+    io_timeout: Duration,
 }
 
 impl Dial {
-    /// Reaches servers as this one.
-    pub(crate) fn new(builder: Builder, like: ConnectionInfo) -> Self {
-        Self { builder, like }
+    /// Reaches servers as this one, within these limits.
+    pub(crate) fn new(
+        trust: Trust,
+        like: ConnectionInfo,
+        connect_timeout: Duration,
+        io_timeout: Duration,
+    ) -> Self {
+        Self { trust, like, connect_timeout, io_timeout }
     }
 
     pub(crate) fn client(&self, address: &Address) -> Result<Client> {
@@ -32,22 +39,22 @@ impl Dial {
             }
             _ => ConnectionAddr::Tcp(host, port),
         };
-        self.builder.client(self.like.clone().set_addr(addr))
+        self.trust.client(self.like.clone().set_addr(addr))
     }
 
     pub(crate) fn timed(&self, address: &Address) -> Result<Timed> {
         Ok(Timed {
             client: self.client(address)?,
-            connect_timeout: self.connect_timeout(),
-            io_timeout: self.io_timeout(),
+            connect_timeout: self.connect_timeout,
+            io_timeout: self.io_timeout,
         })
     }
 
     pub(crate) fn connect_timeout(&self) -> Duration {
-        self.builder.limits().0
+        self.connect_timeout
     }
 
     pub(crate) fn io_timeout(&self) -> Duration {
-        self.builder.limits().1
+        self.io_timeout
     }
 }

@@ -6,10 +6,10 @@ use redis::{FromRedisValue, PubSub, RedisResult, Value};
 
 use crate::pool::{Broken, Wire};
 use crate::resp::{Packed, Reply};
-use crate::wire::{Place, broken, reply};
+use crate::wire::{Place, Whereabouts, broken, reply};
 
 /// Where to listen.
-pub(crate) trait Hearing: Send + Sync + 'static {
+pub(crate) trait Hearing: Whereabouts + 'static {
     /// Connects to the server of this number, subscribes to channels, and lets somebody listen until he has
     /// enough: he is told which client of the server the connection is.
     fn hear(
@@ -22,23 +22,6 @@ pub(crate) trait Hearing: Send + Sync + 'static {
 
     /// Sends a request to the server of this number, on a connection of its own.
     fn say(&self, server: u64, request: &Packed);
-
-    /// The number of the server that has a key; zero if there is one server.
-    fn server(&self, key: &[u8]) -> tenure_core::Result<u64> {
-        let _ = key;
-        Ok(0)
-    }
-
-    /// Whether a server has keys still.
-    fn serves(&self, server: u64) -> bool {
-        let _ = server;
-        true
-    }
-
-    /// Grows when the server is another, so that connections from before hear nothing any more.
-    fn epoch(&self) -> u64 {
-        0
-    }
 }
 
 /// How many pauses an answer may take.
@@ -85,18 +68,6 @@ impl<P: Place + 'static> Hearing for P {
         if let Ok(mut connection) = self.connection(server) {
             drop(connection.exchange(request));
         }
-    }
-
-    fn server(&self, key: &[u8]) -> tenure_core::Result<u64> {
-        Place::server(self, key)
-    }
-
-    fn serves(&self, server: u64) -> bool {
-        Place::serves(self, server)
-    }
-
-    fn epoch(&self) -> u64 {
-        Place::epoch(self)
     }
 }
 

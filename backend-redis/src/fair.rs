@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tenure_core::{Claim, Mode, Owner, Term};
 
-use crate::keys::{Keys, Sibling};
+use crate::keys::{Keys, MARK, Sibling};
 use crate::resp::Reply;
 use crate::script::{Call, How, Script, kind, limit, millis, scripts};
 
@@ -49,7 +49,7 @@ impl Queue {
 
     /// Where this process is told what was handed to it; a forked child is told elsewhere.
     pub(crate) fn channel(&self) -> String {
-        format!("~g:{}:{}", self.station, std::process::id())
+        format!("{MARK}g:{}:{}", self.station, std::process::id())
     }
 
     pub(crate) fn acquire(&self, claim: &Claim, keys: &Keys, how: How, mut arguments: Vec<Vec<u8>>) -> Call {

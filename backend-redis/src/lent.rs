@@ -7,9 +7,12 @@ use std::time::Duration;
 use ::r2d2_redis::RedisConnectionManager;
 use tenure_core::{Error, Result, Settings};
 
+use crate::acks::Acks;
 use crate::backend::{self, Redis};
-use crate::config::{Builder, Wake};
+use crate::choice::{Choice, Chosen};
+use crate::config::Wake;
 use crate::profile::Profile;
+use crate::together::Part;
 
 mod ears;
 mod transport;
@@ -21,7 +24,7 @@ use transport::Lent;
 #[derive(Clone)]
 pub struct PoolBuilder {
     pool: r2d2::Pool<RedisConnectionManager>,
-    rest: Builder,
+    choice: Choice,
 }
 
 /// What its errors name the store.
@@ -56,7 +59,7 @@ impl Redis {
     /// Opens a store on a pool that the program has already, with settings of its own.
     #[must_use]
     pub fn pool_builder(pool: r2d2::Pool<RedisConnectionManager>) -> PoolBuilder {
-        PoolBuilder { pool, rest: Builder::new("") }
+        PoolBuilder { pool, choice: Choice::default() }
     }
 }
 
@@ -77,32 +80,53 @@ impl PoolBuilder {
     /// Sets the defaults of the store's locks.
     #[must_use]
     pub fn settings(self, settings: Settings) -> Self {
-        Self { rest: self.rest.settings(settings), ..self }
+        Self { choice: Choice { settings, ..self.choice }, ..self }
     }
 
     /// Sets how long to wait for a connection of the pool, 2 s by default, 10 ms to 60 s.
     #[must_use]
     pub fn connect_timeout(self, limit: Duration) -> Self {
-        Self { rest: self.rest.connect_timeout(limit), ..self }
+        Self { choice: Choice { connect_timeout: limit, ..self.choice }, ..self }
     }
 
     /// Sets how long an answer may take, 2 s by default, 10 ms to 60 s. After that the connection is
     /// thrown away.
     #[must_use]
     pub fn io_timeout(self, limit: Duration) -> Self {
-        Self { rest: self.rest.io_timeout(limit), ..self }
+        Self { choice: Choice { io_timeout: limit, ..self.choice }, ..self }
+    }
+
+    /// Demands that replicas acknowledge each grant and each renewal, as
+    /// [`Builder::replicas`](crate::Builder::replicas) does.
+    #[must_use]
+    pub fn replicas(self, count: u32, within: Duration) -> Self {
+        Self { choice: Choice { acks: Some(Acks { replicas: count, within }), ..self.choice }, ..self }
+    }
+
+    /// Hands locks on in the order in which processes asked for them, as
+    /// [`Builder::fair`](crate::Builder::fair) does. All who share the locks must choose it.
+    #[must_use]
+    pub fn fair(self) -> Self {
+        Self { choice: Choice { fair: Some(true), ..self.choice }, ..self }
+    }
+
+    /// Keeps all locks closed for the settings' `max_ttl` after the server was started or lost its data, as
+    /// [`Builder::restart_guard`](crate::Builder::restart_guard) does. All who share the locks must choose it.
+    #[must_use]
+    pub fn restart_guard(self) -> Self {
+        Self { choice: Choice { guard: Some(true), ..self.choice }, ..self }
     }
 
     /// Sets how waiters hear that a lock may be free.
     #[must_use]
     pub fn wake(self, wake: Wake) -> Self {
-        Self { rest: self.rest.wake(wake), ..self }
+        Self { choice: Choice { wake: Some(wake), ..self.choice }, ..self }
     }
 
     /// Sets whose locks the store's are to exclude, by how their keys and values look.
     #[must_use]
     pub fn profile(self, profile: Profile) -> Self {
-        Self { rest: self.rest.profile(profile), ..self }
+        Self { choice: Choice { profile: Some(profile), ..self.choice }, ..self }
     }
 
     /// Opens the store, and asks the server what it can do.
@@ -116,8 +140,7 @@ impl PoolBuilder {
     }
 
     fn store(self) -> Result<Redis> {
-        let rest = self.rest.profiled()?;
-        rest.check()?;
+        let chosen = self.choice.with(Part::Pool)?;
         if self.pool.test_on_check_out() {
             return Err(Error::misconfigured(
                 "the pool tests connections when it gives them out, and waits for a server that is silent \
@@ -129,11 +152,10 @@ impl PoolBuilder {
                 "the pool has one connection alone; it needs a second one to listen on, raise its max_size",
             ));
         }
-        let (connect_timeout, io_timeout) = rest.limits();
+        let Chosen { connect_timeout, io_timeout, .. } = chosen;
         let lent = Lent::new(self.pool, connect_timeout, io_timeout);
-        let dialect = rest.dialect(backend::can_track(&lent)?);
-        let settings = rest.defaults();
-        Ok(Redis::new(LABEL, settings, Box::new(lent.clone()), Arc::new(lent), dialect))
+        let dialect = chosen.dialect(backend::can_track(&lent)?);
+        Ok(Redis::new(chosen.site(LABEL), Box::new(lent.clone()), Arc::new(lent), dialect))
     }
 }
 

@@ -100,17 +100,26 @@
 //!   [`Builder::replicas`] `+wait`. Sentinels that have users ask for `+sentinel|get-master-addr-by-name`.
 //! * A URL's user and password are written with `%` and two hexadecimal digits where they have characters
 //!   that mean something in URLs. A socket's are options: `redis+unix:///path?user=..&pass=..&db=..`.
+//! * Options of a URL are `profile`, `fair`, `guard` and `wake`, of any kind of URL. One that is unknown is an
+//!   error, and what a builder was told comes before it.
 //! * Where the server can compare and delete in one command, most releases are that command, if the user
 //!   may use it (`DELIFEQ` or `DELEX`).
 //! * A name that others use as a key of another kind counts as held.
 //! * Locks have a lease; there are no [session](tenure_core::SessionLocks) locks.
-
+//!
+//! # What goes together
+//!
+//! What cannot keep all that it promises is refused with `Misconfigured`, before anybody is connected to. A *pool*
+//! is one of the package `r2d2_redis`.
+//!
+#![doc = include_str!("together.md")]
 #![forbid(unsafe_code)]
 
 mod acks;
 #[cfg(feature = "async")]
 mod aio;
 mod backend;
+mod choice;
 mod cluster;
 mod config;
 mod diagnose;
@@ -130,6 +139,7 @@ mod listeners;
 #[cfg(feature = "async")]
 mod net;
 mod places;
+mod plan;
 mod pool;
 mod profile;
 mod quick;
@@ -139,6 +149,7 @@ mod script;
 mod sentinel;
 mod several;
 mod tls;
+mod together;
 mod url;
 mod waited;
 mod wire;

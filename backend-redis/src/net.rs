@@ -17,7 +17,10 @@ use crate::sentinel::aio::Source;
 use crate::wire::Timed;
 
 /// Which servers there are.
-#[expect(clippy::large_enum_variant, reason = "one for each store, and not for long")]
+#[cfg_attr(
+    feature = "tls",
+    expect(clippy::large_enum_variant, reason = "one for each store, and not for long")
+)]
 pub(crate) enum Servers {
     /// With another way of speaking to it, for one that does not know RESP3.
     One(Source, Option<Timed>),

@@ -182,6 +182,10 @@ impl Guard {
     pub(crate) fn new(prefix: &str, longest: Duration) -> Self {
         Self { key: format!("{MARK}r:{prefix}").into_bytes(), longest }
     }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
+    }
 }
 
 impl Dialect {
@@ -461,6 +465,10 @@ fn refusal(message: &str) -> Error {
         }
         Some(acks::UNTOLD) => {
             return Error::unavailable("the server does not say how many replicas have heard of it")
+                .with_source(message);
+        }
+        Some("NORUN") => {
+            return Error::misconfigured("restart_guard() needs a server that has a run_id; leave it out")
                 .with_source(message);
         }
         Some("CROSSSLOT") => "the keys of the lock lie in several slots",

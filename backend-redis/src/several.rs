@@ -1,29 +1,23 @@
-//! Stores of more than one server: their URLs, and opening them.
-
-use std::sync::Arc;
+//! URLs of more than one server.
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
-use tenure_core::{Backend, Error, Result};
+use tenure_core::{Error, Result};
 
-use crate::backend::{Redis, can_track};
-use crate::cluster::{Address, Cluster};
-use crate::config::Builder;
-use crate::dial::Dial;
-use crate::pool::Pool;
-use crate::sentinel::{Followed, Sentinels};
+use crate::cluster::Address;
+use crate::url;
 
 /// What a URL names that names several servers.
-#[derive(Debug)]
+#[derive(Clone)]
 pub(crate) struct Several {
     pub(crate) kind: Kind,
     pub(crate) addresses: Vec<Address>,
     /// The first of them, with the credentials for all.
-    info: ConnectionInfo,
+    pub(crate) info: ConnectionInfo,
     /// The URL without what is secret.
     pub(crate) label: String,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Cluster,
     /// The servers are sentinels that watch over a master of this name.
@@ -45,11 +39,12 @@ impl Several {
             "rediss+sentinel" => ("rediss", 26379, SENTINEL),
             _ => return Ok(None),
         };
+        url::intact(url)?;
         let wrong = |what: &str| Error::misconfigured(format!("{what}; write {bad}"));
-        let (rest, tail) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+        let rest = rest.split('?').next().unwrap_or_default();
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-        let user = if user.is_empty() { String::new() } else { format!("{user}@") };
+        let (user, hosts) = url::credentials(authority)?;
+        let user = user.map(|user| format!("{user}@")).unwrap_or_default();
         let (kind, database) = match bad {
             CLUSTER => (Kind::Cluster, path),
             _ => {
@@ -67,7 +62,7 @@ impl Several {
         for host in hosts.split(',') {
             let named = host.rfind(':').is_some_and(|colon| !host[colon..].contains(']'));
             let host = if named { host.to_owned() } else { format!("{host}:{port}") };
-            let one = format!("{plain}://{user}{host}/{database}{tail}");
+            let one = format!("{plain}://{user}{host}/{database}");
             let info = one.into_connection_info();
             all.push(info.map_err(|_| wrong("a host, a port or a part beside them is none"))?);
         }
@@ -85,70 +80,6 @@ impl Several {
         };
         let label = format!("{scheme}://{}{path}", hosts.join(","));
         Ok(Some(Self { kind, addresses, info, label }))
-    }
-
-    /// Opens the store.
-    pub(crate) fn open(self, builder: Builder) -> Result<Redis> {
-        let dial = self.dial(&builder)?;
-        match self.kind {
-            Kind::Cluster => {
-                let cluster = Cluster::open(self.addresses, dial, builder.connections())?;
-                let dialect = builder.dialect(can_track(&cluster)?);
-                let (transport, place) = (Box::new(cluster.clone()), Arc::new(cluster.clone()));
-                let store = Redis::new(&self.label, builder.defaults(), transport, place, dialect);
-                cluster.tell(store.site());
-                Ok(store)
-            }
-            Kind::Sentinel(name) => {
-                let followed = Followed::new(Sentinels::new(self.addresses, name), dial);
-                // Said here what is wrong; in the pool it would be that there is no connection.
-                drop(followed.reach()?);
-                let limit = builder.limits().0;
-                let transport = Pool::new(followed.clone(), builder.connections(), limit);
-                let dialect = builder.dialect(can_track(&transport)?);
-                let (transport, place) = (Box::new(transport), Arc::new(followed.clone()));
-                let store = Redis::new(&self.label, builder.defaults(), transport, place, dialect);
-                followed.tell(store.site());
-                Ok(store)
-            }
-        }
-    }
-
-    /// Opens the store for asynchronous code.
-    #[cfg(feature = "async")]
-    pub(crate) async fn open_async(mut self, builder: Builder) -> Result<crate::AsyncRedis> {
-        use crate::net::Servers;
-        use crate::sentinel::aio::{self, Source};
-
-        let settings = self.info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
-        self.info = self.info.set_redis_settings(settings);
-        let dial = self.dial(&builder)?;
-        let limits = crate::link::Limits { connect: dial.connect_timeout(), io: dial.io_timeout() };
-        let servers = match self.kind {
-            Kind::Cluster => Servers::Cluster(self.addresses, dial),
-            Kind::Sentinel(name) => {
-                let followed = aio::Followed::new(Sentinels::new(self.addresses, name), dial);
-                Servers::One(Source::Followed(followed), None)
-            }
-        };
-        let site = builder.site(&self.label);
-        crate::AsyncRedis::open(servers, site, limits, |tracks| builder.dialect(tracks)).await
-    }
-
-    /// How its servers are reached.
-    ///
-    /// # Errors
-    ///
-    /// `Misconfigured` for a setting that cannot work.
-    pub(crate) fn dial(&self, builder: &Builder) -> Result<Dial> {
-        if self.kind == Kind::Cluster {
-            builder.for_a_cluster()?;
-        }
-        let dial = Dial::new(builder.clone(), self.info.clone());
-        for address in &self.addresses {
-            dial.client(address)?;
-        }
-        Ok(dial)
     }
 }
 
@@ -213,9 +144,14 @@ mod tests {
             ("redis+sentinel://u:hunter2@a", "master"),
             ("redis+sentinel://u:hunter2@a/", "master"),
             ("redis+sentinel://u:hunter2@a/m/hunter2", "redis+sentinel://[["),
-            ("redis+sentinel://u:hunter2@a/hunter2@b", "master"),
+            ("redis+sentinel://u:hunter2@a/hunter2@b", "%2F"),
+            ("redis+sentinel://u:1/hunter2/3?x@a/master", "%2F"),
+            ("redis+sentinel://u:p@hunter2/x#y@a/master", "%2F"),
+            ("redis+cluster://u:1,hunter2#x@a", "%2F"),
+            ("redis+cluster://u:x@y,hunter2@a", "%40"),
+            ("redis+cluster://u:hunter2@a,u:hunter2@b", "before the first"),
         ] {
-            let error = Several::parse(url).expect_err(url);
+            let error = Several::parse(url).map(drop).expect_err(url);
             let shown = format!("{error} {error:?}");
             assert!(error.is_misconfigured() && shown.contains(word), "{url}: {shown}");
             assert!(!shown.contains("hunter2"), "{url}: {shown}");

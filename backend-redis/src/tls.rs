@@ -24,6 +24,20 @@ impl Trust {
         Self { authorities: Some(authorities.into()) }
     }
 
+    /// As [`only`](Self::only), from a file.
+    ///
+    /// # Errors
+    ///
+    /// `Misconfigured` if the file cannot be read.
+    #[cfg(feature = "tls")]
+    pub(crate) fn from_file(file: &std::path::Path) -> Result<Self> {
+        let pem = std::fs::read(file).map_err(|source| {
+            let message = format!("the authorities in {} cannot be read", file.display());
+            Error::misconfigured(message).with_source(source)
+        })?;
+        Ok(Self::only(pem))
+    }
+
     #[cfg(feature = "tls")]
     pub(crate) fn client(&self, info: ConnectionInfo) -> Result<Client> {
         let secure = match info.addr() {

@@ -26,11 +26,8 @@ impl Timed {
     }
 }
 
-/// Where connections that listen are made.
-pub(crate) trait Place: Send + Sync {
-    /// A connection to the server of this number.
-    fn connection(&self, server: u64) -> Result<Connection, RedisError>;
-
+/// Which servers have what.
+pub(crate) trait Whereabouts: Send + Sync {
     /// The number of the server that has a key; zero if there is one server.
     fn server(&self, key: &[u8]) -> tenure_core::Result<u64> {
         let _ = key;
@@ -48,6 +45,14 @@ pub(crate) trait Place: Send + Sync {
         0
     }
 }
+
+/// Where connections that listen are made.
+pub(crate) trait Place: Whereabouts {
+    /// A connection to the server of this number.
+    fn connection(&self, server: u64) -> Result<Connection, RedisError>;
+}
+
+impl Whereabouts for Timed {}
 
 impl Place for Timed {
     fn connection(&self, _: u64) -> Result<Connection, RedisError> {

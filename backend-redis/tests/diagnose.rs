@@ -1,9 +1,10 @@
 //! What is risky about a server, found out from servers that are set up so.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use tenure_core::{Advice, Backend};
-use tenure_redis::Redis;
+use tenure_core::{Advice, Backend, Lock, Settings};
+use tenure_redis::{Builder, Redis};
 use tenure_servers::{self as servers, Outcome};
 
 fn main() -> ExitCode {
@@ -12,25 +13,29 @@ fn main() -> ExitCode {
         a_server_that_may_evict_locks_is_a_risk,
         a_server_that_forgets_is_a_risk,
         a_server_that_does_not_say_is_a_risk,
+        a_guard_is_no_risk_once_it_is_open_and_all_heed_it,
     ];
     servers::run("redis", tests)
 }
 
-/// What both kinds of stores say, which is the same.
 fn advice(options: &[&str], setup: Option<&str>) -> Outcome<Vec<Advice>> {
     let server = servers::Redis::with(options)?;
-    let store = Redis::connect(&server.url())?;
     if let Some(setup) = setup {
         assert!(server.command(setup)?.starts_with("+OK"), "{setup}");
     }
-    let advice = store.diagnose();
+    told(&Redis::builder(&server.url()))
+}
+
+/// What both kinds of stores say, which is the same.
+fn told(builder: &Builder) -> Outcome<Vec<Advice>> {
+    let advice = builder.clone().connect()?.diagnose();
     #[cfg(feature = "async")]
     {
         use tenure_core::aio::AsyncBackend;
 
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let other = runtime.block_on(async {
-            let store = tenure_redis::AsyncRedis::connect(&server.url()).await?;
+            let store = builder.clone().connect_async().await?;
             Ok::<_, tenure_core::Error>(store.diagnose().await)
         })?;
         assert_eq!(advice, other);
@@ -67,5 +72,25 @@ fn a_server_that_does_not_say_is_a_risk() -> Outcome {
     assert!(matches!(&seen[..], [one] if one.risk().contains("does not say")), "{seen:?}");
     // Without this one, it says enough.
     assert_eq!(advice(&SAVES, Some("ACL SETUSER default -config"))?, []);
+    Ok(())
+}
+
+fn a_guard_is_no_risk_once_it_is_open_and_all_heed_it() -> Outcome {
+    let longest = Duration::from_millis(1500);
+    let server = servers::Redis::with(&[])?;
+    let settings = Settings::default().with_lease(longest)?.with_max_ttl(longest)?;
+    let plain = Redis::builder(&server.url()).settings(settings);
+    let guarded = plain.clone().restart_guard();
+    let is_one = |seen: &[Advice], word: &str| matches!(seen, [one] if one.risk().contains(word));
+    let seen = told(&guarded)?;
+    assert!(is_one(&seen, "closes all of them for 1.5s"), "{seen:?}");
+    let store = guarded.clone().connect()?;
+    assert!(Lock::new(&store, "a").try_acquire().is_err_and(|error| error.is_quarantined()));
+    let seen = store.diagnose();
+    assert!(is_one(&seen, "closed for another"), "{seen:?}");
+    Lock::new(&store, "a").acquire()?.release()?;
+    assert_eq!(told(&guarded)?, []);
+    let seen = told(&plain)?;
+    assert!(seen.iter().any(|advice| advice.risk().contains("does not heed it")), "{seen:?}");
     Ok(())
 }

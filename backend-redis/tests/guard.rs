@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         a_guard_closes_fair_locks_and_shared_locks_alike,
         nothing_is_handed_on_while_the_guard_is_closed,
         locks_of_another_prefix_or_database_are_closed_as_well,
+        a_user_who_may_not_ask_which_run_it_is_is_granted_nothing,
         forgotten_scripts_close_nothing,
     ];
     servers::run("redis", tests)
@@ -165,6 +166,23 @@ fn locks_of_another_prefix_or_database_are_closed_as_well() -> Outcome {
     for store in &stores {
         let error = Lock::new(store, "a").try_acquire().expect_err("leases from before may be believed in");
         assert!(error.is_quarantined(), "{store:?}: {error:?}");
+    }
+    Ok(())
+}
+
+fn a_user_who_may_not_ask_which_run_it_is_is_granted_nothing() -> Outcome {
+    let server = servers::Redis::with(&[])?;
+    let fair = builder(&server)?.fair().connect()?;
+    let store = settled(&builder(&server)?)?;
+    for store in [&store, &fair] {
+        let held = Lock::new(store, "held").try_acquire()?;
+        server.command("ACL SETUSER default -info")?;
+        let error = Lock::new(store, "a").try_acquire().expect_err("the guard cannot know");
+        assert!(error.is_misconfigured() && error.to_string().contains("ACL SETUSER"), "{error:?}");
+        held.renew()?;
+        held.release()?;
+        server.command("ACL SETUSER default +info")?;
+        Lock::new(store, "a").try_acquire()?.release()?;
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         a_broken_lock_of_another_kind_stays_closed_until_its_lifetime_is_over,
         a_name_that_looks_like_the_memory_of_a_fence_is_refused,
         the_url_chooses_the_profile,
+        a_socket_is_spoken_to_as_its_options_say,
     ];
     servers::run("redis", tests)
 }
@@ -181,5 +182,23 @@ fn the_url_chooses_the_profile() -> Outcome {
     }
     let wrong = Redis::connect(&format!("{}?profiel=plain", server.url()));
     assert!(wrong.is_err_and(|error| error.is_misconfigured()));
+    Ok(())
+}
+
+fn a_socket_is_spoken_to_as_its_options_say() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("s");
+    let options =
+        ["--unixsocket", path.to_str().expect("a path of ours is text"), "--requirepass", "a+b&c@d"];
+    let _server = servers::Redis::with(&options)?;
+    let url = format!("redis+unix://{}?db=3&pass=a+b%26c%40d&profile=plain", path.display());
+    let store = Redis::connect(&url)?;
+    let held = Lock::new(&store, "a").try_acquire()?;
+    let (there, elsewhere) = (url.clone(), url.replace("db=3", "db=2"));
+    assert!(Lock::new(&Redis::connect(&there)?, "a").try_acquire().is_err_and(|error| error.is_contended()));
+    Lock::new(&Redis::connect(&elsewhere)?, "a").try_acquire()?.release()?;
+    held.release()?;
+    let wrong = Redis::connect(&url.replace("a+b", "a%20b")).expect_err("the password is wrong");
+    assert!(wrong.is_misconfigured() && !format!("{wrong:?}").contains("b&c"), "{wrong:?}");
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use r2d2_redis::redis::{self, Commands, RedisResult, Value};
 use r2d2_redis::{RedisConnectionManager, r2d2};
-use tenure_core::{Lock, Status};
+use tenure_core::{Lock, Settings, Status};
 use tenure_redis::{Redis, Wake};
 use tenure_servers::{self as servers, Outcome, Stop};
 
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         a_waiter_is_woken_through_a_connection_of_the_pool,
         a_pool_that_cannot_work_says_what_to_change,
         a_wrong_password_is_a_mistake_and_shows_nowhere,
+        a_pool_is_fair_guarded_or_acknowledged_if_it_is_told_so,
     ];
     servers::run("redis", tests)
 }
@@ -222,5 +223,35 @@ fn a_pool_that_cannot_work_says_what_to_change() -> Outcome {
         let error = Redis::from_pool(built(&server, builder)?).expect_err("it cannot work");
         assert!(error.is_misconfigured() && error.to_string().contains(word), "{error}");
     }
+    Ok(())
+}
+
+fn a_pool_is_fair_guarded_or_acknowledged_if_it_is_told_so() -> Outcome {
+    let server = servers::Redis::with(&[])?;
+    let pool = pool(&server, 4)?;
+    let told = || Redis::pool_builder(pool.clone()).connect_timeout(LIMIT).io_timeout(LIMIT);
+    // Longer than anybody here waits.
+    let settings = Settings::default().with_recheck(Duration::from_secs(60))?;
+    let fair = || told().settings(settings.clone()).fair().open();
+    let (store, other) = (fair()?, fair()?);
+    let held = Lock::new(&store, "a").acquire()?;
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| Lock::new(&other, "a").acquire_for(Duration::from_secs(20)));
+        let until = Instant::now() + Duration::from_secs(10);
+        while server.command("ZCARD ~q:{lock:a}")? != ":1\r\n" {
+            assert!(Instant::now() < until, "nobody stands in the queue");
+        }
+        held.release()?;
+        waiting.join().expect("the waiter did not panic")?.release()?;
+        Ok::<_, Stop>(())
+    })?;
+    let error = Lock::new(&told().restart_guard().open()?, "a").try_acquire().expect_err("the server is new");
+    assert!(error.is_quarantined(), "{error:?}");
+    let acknowledged = told().replicas(1, Duration::from_millis(50)).open()?;
+    let error = Lock::new(&acknowledged, "a").try_acquire().expect_err("there is no replica");
+    assert!(error.is_unavailable() && error.to_string().contains("replicas"), "{error:?}");
+    assert_eq!(server.command("EXISTS lock:a")?, ":0\r\n");
+    let both = told().fair().replicas(1, Duration::from_millis(50)).open();
+    assert!(both.is_err_and(|error| error.is_misconfigured()));
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! TLS, with a server that speaks it and certificates of the test's own.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tenure_core::Lock;
-use tenure_redis::Redis;
+use tenure_redis::{Quorum, Redis};
 use tenure_servers::{self as servers, Certificates, Outcome};
 
 fn main() -> ExitCode {
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
         a_server_that_hangs_is_unavailable_in_time,
         what_is_no_certificate_is_misconfigured,
         locks_of_tasks_go_through_tls,
+        locks_of_a_quorum_go_through_tls,
     ];
     servers::run("redis", tests)
 }
@@ -24,13 +26,16 @@ const LIMIT: Duration = Duration::from_millis(1000);
 
 struct Secure {
     server: servers::Redis,
-    certificates: Certificates,
+    certificates: Arc<Certificates>,
     port: u16,
 }
 
 impl Secure {
     fn start() -> Outcome<Self> {
-        let certificates = Certificates::make()?;
+        Self::with(Arc::new(Certificates::make()?))
+    }
+
+    fn with(certificates: Arc<Certificates>) -> Outcome<Self> {
         let port = servers::free_port()?;
         let mut options = vec!["--tls-port".to_owned(), port.to_string()];
         options.extend(certificates.options());
@@ -143,4 +148,25 @@ fn locks_of_tasks_go_through_tls() -> Outcome {
         assert!(Redis::builder(&url).connect_async().await.is_err_and(|error| error.is_unavailable()));
         Ok(())
     })
+}
+
+fn locks_of_a_quorum_go_through_tls() -> Outcome {
+    let certificates = Arc::new(Certificates::make()?);
+    let servers = (0..3).map(|_| Secure::with(certificates.clone())).collect::<Outcome<Vec<_>>>()?;
+    let hosts: Vec<String> = servers.iter().map(|secure| format!("localhost:{}", secure.port)).collect();
+    let url = format!("rediss+quorum://{}", hosts.join(","));
+    let trusting = Quorum::url(&url)?.node_timeout(LIMIT * 5).authorities_from(certificates.authority())?;
+    let store = trusting.connect()?;
+    assert!(format!("{store:?}").contains("rediss+quorum://localhost:"), "{store:?}");
+    let held = Lock::new(&store, "a").try_acquire()?;
+    for secure in &servers {
+        assert_eq!(secure.server.command("EXISTS lock:a")?, ":1\r\n");
+    }
+    held.release()?;
+    let others = Quorum::url(&url)?.authorities_from(Certificates::make()?.authority())?;
+    let error = others.node_timeout(LIMIT * 5).connect().expect_err("nobody vouches for them");
+    assert!(error.is_unavailable() && format!("{error:?}").contains("certificate"), "{error:?}");
+    let nonsense = Quorum::url(&url)?.authorities(*b"nonsense").connect();
+    assert!(nonsense.is_err_and(|error| error.is_misconfigured()));
+    Ok(())
 }

@@ -18,7 +18,7 @@ use crate::dial::Dial;
 use crate::pool::{Answers, Pool, Tracker, Transport, doubtful};
 use crate::resp::{Packed, Reply};
 use crate::script;
-use crate::wire::{Place, Timed};
+use crate::wire::{Place, Timed, Whereabouts};
 
 pub(crate) use slots::Address;
 
@@ -271,7 +271,9 @@ impl Place for Cluster {
             None => Err((ErrorKind::InvalidClientConfig, "the node's address cannot be used").into()),
         }
     }
+}
 
+impl Whereabouts for Cluster {
     fn server(&self, key: &[u8]) -> Result<u64> {
         Ok(self.0.known.number(&self.0.known.owner(crate::keys::slot(key))?))
     }

@@ -9,6 +9,9 @@ use super::wire::{answer, broken};
 use crate::ear::{ANSWER, Ear, Heard, Hearing, Listen};
 use crate::pool::{Broken, Transport};
 use crate::resp::{Packed, Reply};
+use crate::wire::Whereabouts;
+
+impl Whereabouts for Lent {}
 
 impl Hearing for Lent {
     fn hear(&self, _: u64, channels: &[&[u8]], pause: Duration, listen: Listen<'_>) -> Result<(), Broken> {

@@ -134,7 +134,7 @@ impl Ask {
                 dialect.acquire(claim, &keys(claim), How::Restore)?
             }
             Self::Acquire { claim, how, attempt, .. } => {
-                dialect.attempt(claim, &Keys::checked(claim.key())?, *how, *attempt)?
+                dialect.attempt(claim, &keys(claim), *how, *attempt)?
             }
             Self::Renew { claim, ttl, .. } => dialect.renew(claim, &keys(claim), *ttl),
             Self::Release { claim, keep, .. } => dialect.release(claim, &keys(claim), *keep),

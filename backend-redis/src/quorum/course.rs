@@ -28,6 +28,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_micros(100), Duration::from_
 
 impl Quorum {
     pub(super) async fn acquire(&self, claim: &Claim) -> Result<Attempt<QuorumGrant>> {
+        Self::check(claim.key())?;
         let began = Moment::now();
         let mut pause = PAUSE.0;
         loop {
@@ -54,6 +55,7 @@ impl Quorum {
     }
 
     pub(super) async fn take_up(&self, claim: &Claim) -> Result<Granted<QuorumGrant>> {
+        Self::check(claim.key())?;
         let sent = Moment::now();
         let votes = self.request(claim, How::Restore, sent).await;
         match tally::acquired(&votes, self.majority(), chance(), self.0.site.settings().sleep()) {

@@ -41,6 +41,7 @@ impl AsyncInspect for Quorum {
 
 impl Quorum {
     async fn look(&self, name: &Name) -> Result<Option<Holder>> {
+        Self::check(&key_of(&self.0.site, name))?;
         let votes = self.ask_all(Patience::All, |ballot| Ask::Look { name: name.clone(), ballot }).await;
         self.seen(name, &votes)
     }
@@ -63,10 +64,11 @@ impl Quorum {
     }
 
     async fn take_away(&self, name: &Name, breaking: Breaking, reason: &str) -> Result<Option<Holder>> {
+        let key = key_of(&self.0.site, name);
+        Self::check(&key)?;
         let force = |ballot| Ask::Force { name: name.clone(), breaking, reason: reason.into(), ballot };
         let votes = self.ask_all(Patience::All, force).await;
         let holder = self.seen(name, &votes)?;
-        let key = key_of(&self.0.site, name);
         if let Some(holder) = &holder {
             // Each server has moved its fence by itself; the largest becomes that of all.
             let votes = self.ask_all(Patience::All, |ballot| Ask::Look { name: name.clone(), ballot }).await;

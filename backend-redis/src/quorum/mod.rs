@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tenure_core::{Result, Site};
 
+use crate::keys::Keys;
 use ask::Ask;
 use gather::{Ballot, Gather, Patience, Vote, gather};
 use node::Node;
@@ -75,8 +76,9 @@ pub use config::QuorumBuilder;
 ///   lease within a lease.
 /// * *Fence-only* otherwise. A server that crashes and starts without its data votes again for anybody: with
 ///   three servers, A held by 1 and 2 and a restart of 2 is enough for B to be granted the lock by 2 and 3. Let
-///   servers keep their data (`appendonly yes`, `appendfsync always`), or start a server that lost it only
-///   after the longest lease ([`max_ttl`](tenure_core::Settings::max_ttl)) has passed. A clock that is set
+///   servers keep their data (`appendonly yes`, `appendfsync always`), or let a
+///   [guard](QuorumBuilder::restart_guard) keep a server that was started out of votes until the longest lease
+///   ([`max_ttl`](tenure_core::Settings::max_ttl)) has passed. A clock that is set
 ///   forward ends leases early on its server; it takes a majority of such servers to end a lock.
 /// * Fences grow from grant to grant, unless a majority of the servers loses its data *and* the clocks are
 ///   behind the last fence.
@@ -119,7 +121,8 @@ pub struct QuorumGrant {
 
 impl Quorum {
     /// Opens the store that a URL names: `redis+quorum://[[user]:password@]host[:port],host[:port],..
-    /// [/database]`, with one user, password and database for all servers.
+    /// [/database]`, with one user, password and database for all servers. Options behind a `?` are those of
+    /// [`Redis::connect`](crate::Redis::connect), without `fair`.
     ///
     /// # Errors
     ///
@@ -128,19 +131,31 @@ impl Quorum {
         Self::url(url)?.connect()
     }
 
-    /// As [`builder`](Self::builder), of the servers that a URL of the scheme `redis+quorum` names.
+    /// As [`builder`](Self::builder), of the servers that a URL of the scheme `redis+quorum`, or `rediss+quorum`
+    /// for TLS, names.
     ///
     /// # Errors
     ///
     /// `Misconfigured` if it is no such URL.
     pub fn url(url: &str) -> Result<QuorumBuilder> {
-        Ok(Self::builder(config::urls(url)?))
+        QuorumBuilder::of(url)
     }
 
-    /// Opens a store over servers that are named by URLs as for [`Redis::connect`](crate::Redis::connect).
+    /// Opens a store over servers that are named by URLs as for [`Redis::connect`](crate::Redis::connect), one
+    /// server each. Their options are the builder's, so that all have the same; a socket keeps `user`, `pass`
+    /// and `db`.
     #[must_use]
     pub fn builder<U: AsRef<str>>(urls: impl IntoIterator<Item = U>) -> QuorumBuilder {
         QuorumBuilder::new(urls.into_iter().map(|url| url.as_ref().into()).collect())
+    }
+
+    /// Whether a key can be that of a lock.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidName` if it looks like what lies beside another lock.
+    fn check(key: &str) -> Result<()> {
+        Keys::checked(key).map(drop)
     }
 
     fn nodes(&self) -> &[Node] {

@@ -14,14 +14,14 @@ use tenure_core::{Error, Moment, Result, Site};
 use super::ask::{Ask, Failure, Rest};
 use super::gather::Close;
 use super::queue::{Queue, refuse};
+use crate::Redis;
+use crate::plan::Plan;
 use crate::resp::Packed;
 use crate::script::{By, Call};
-use crate::{Builder, Redis};
 
 /// One server.
 pub(super) struct Node {
-    label: Box<str>,
-    builder: Builder,
+    plan: Plan,
     site: Site,
     local: Mutex<Option<Local>>,
 }
@@ -33,19 +33,19 @@ struct Local {
 }
 
 impl Node {
-    pub(super) fn new(label: Box<str>, builder: Builder, site: Site) -> Self {
-        Self { label, builder, site, local: Mutex::default() }
+    pub(super) fn new(plan: Plan, site: Site) -> Self {
+        Self { plan, site, local: Mutex::default() }
     }
 
     pub(super) fn label(&self) -> &str {
-        &self.label
+        self.plan.label()
     }
 
     /// Asks the server. Never waits.
     pub(super) fn ask(&self, ask: Ask) {
         match self.queue() {
             Ok(queue) => queue.add(ask),
-            Err(error) => drop(refuse(ask, &Failure::new(&self.label, &error), Moment::now())),
+            Err(error) => drop(refuse(ask, &Failure::new(self.plan.label(), &error), Moment::now())),
         }
     }
 
@@ -65,8 +65,7 @@ impl Node {
         }
         let queue = Arc::<Queue>::default();
         let mut worker = Worker {
-            label: self.label.clone(),
-            builder: self.builder.clone(),
+            plan: self.plan.clone(),
             site: self.site.clone(),
             queue: queue.clone(),
             store: None,
@@ -101,8 +100,7 @@ struct Sending {
 
 /// The thread of a server.
 struct Worker {
-    label: Box<str>,
-    builder: Builder,
+    plan: Plan,
     site: Site,
     queue: Arc<Queue>,
     store: Option<Redis>,
@@ -116,7 +114,7 @@ impl Worker {
             match self.serve(&mut asks) {
                 Ok(answered) => self.queue.is_up(answered),
                 Err(error) => {
-                    let failure = Failure::new(&self.label, &error);
+                    let failure = Failure::new(self.plan.label(), &error);
                     let later = self.queue.is_down(failure.clone());
                     // These were never sent.
                     let failure = failure.settled();
@@ -132,7 +130,7 @@ impl Worker {
         let store = match &self.store {
             Some(store) => store.clone(),
             None => {
-                let store = self.builder.clone().connect()?.at_site(&self.site);
+                let store = self.plan.open(self.site.clone())?;
                 self.store.insert(store).clone()
             }
         };
@@ -180,7 +178,7 @@ impl Worker {
             let answers = match store.transport().exchange(&packed, None) {
                 Ok(answers) => answers,
                 Err(error) => {
-                    let failure = Failure::new(&self.label, &error);
+                    let failure = Failure::new(self.plan.label(), &error);
                     for Sending { ask, again, .. } in together {
                         self.fail_with(ask, &failure.clone().in_doubt(again));
                     }
@@ -196,7 +194,7 @@ impl Worker {
                     // What came behind one that was not carried out may have needed it.
                     unknown.push(Sending { again: true, ..sending });
                 } else {
-                    let rest = sending.ask.answered(&self.label, reply, sending.again);
+                    let rest = sending.ask.answered(self.plan.label(), reply, sending.again);
                     self.finish(rest, asks);
                 }
             }
@@ -206,7 +204,7 @@ impl Worker {
     }
 
     fn alone(&mut self, store: &Redis, ask: Ask, asks: &mut VecDeque<Ask>) -> Result<()> {
-        match ask.alone(&self.label, store) {
+        match ask.alone(self.plan.label(), store) {
             Ok(rest) => self.finish(rest, asks),
             Err(unanswered) => {
                 let (error, ask) = *unanswered;
@@ -225,7 +223,7 @@ impl Worker {
     }
 
     fn fail(&mut self, ask: Ask, error: &Error) {
-        self.fail_with(ask, &Failure::new(&self.label, error));
+        self.fail_with(ask, &Failure::new(self.plan.label(), error));
     }
 
     fn fail_with(&mut self, ask: Ask, failure: &Failure) {

@@ -63,7 +63,6 @@ impl Followed {
 
 /// How tasks reach a server.
 #[derive(Clone)]
-#[expect(clippy::large_enum_variant, reason = "one for each store")]
 pub(crate) enum Source {
     /// It is always the same.
     One(Client),

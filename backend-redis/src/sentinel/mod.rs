@@ -17,7 +17,7 @@ use crate::dial::Dial;
 use crate::pool::{Broken, Connect, Wire};
 use crate::resp::{Packed, Reply};
 use crate::script;
-use crate::wire::{Place, reply};
+use crate::wire::{Place, Whereabouts, reply};
 
 /// The sentinels, and what is known of their master; no I/O.
 pub(crate) struct Sentinels {
@@ -338,7 +338,9 @@ impl Place for Followed {
         let current = self.reach().map_err(|error| (ErrorKind::Io, "no master", error.to_string()))?;
         Ok(current.connection)
     }
+}
 
+impl Whereabouts for Followed {
     fn epoch(&self) -> u64 {
         self.0.sentinels.epoch()
     }

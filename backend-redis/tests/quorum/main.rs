@@ -1,6 +1,7 @@
 //! What fails in a quorum of servers, and how little of it is noticed.
 
 mod fences;
+mod options;
 mod outages;
 mod support;
 mod votes;
@@ -8,6 +9,7 @@ mod votes;
 use std::process::ExitCode;
 
 use fences::*;
+use options::*;
 use outages::*;
 use tenure_servers as servers;
 use votes::*;
@@ -30,6 +32,9 @@ fn main() -> ExitCode {
         scripts_that_the_servers_forgot_are_sent_again,
         a_forgotten_script_does_not_let_a_release_overtake_its_acquire,
         one_server_under_two_names_has_one_vote,
+        with_a_guard_a_server_that_forgot_does_not_make_a_second_majority,
+        a_profile_is_that_of_all_servers,
+        what_lies_beside_a_lock_is_none,
         passwords_show_nowhere,
         fences_grow_over_any_majority,
         a_forced_fence_is_known_to_a_majority,

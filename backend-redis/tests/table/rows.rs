@@ -5,12 +5,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tenure_core::{Result, Settings};
-use tenure_redis::{Builder, Quorum, Redis};
+use tenure_redis::{Builder, Quorum, QuorumBuilder, Redis};
 use tenure_servers::{self as servers, Outcome, Proxy, Stop};
 
 use crate::store::Store;
 
-pub(crate) use crate::topology::{cluster, majority, sentinels};
+pub(crate) use crate::topology::{cluster, majority, majority_failing, sentinels};
 
 /// How long an attempt to connect, and an answer, may take.
 const CONNECT: Duration = Duration::from_millis(300);
@@ -167,7 +167,15 @@ pub(crate) fn acknowledged(place: &str) -> Result<Store> {
 }
 
 pub(crate) fn quorum(place: &str) -> Result<Store> {
-    Ok(Store::Blocking(Quorum::url(place)?.settings(settings()?).node_timeout(ANSWER).connect()?.into()))
+    Ok(Store::Blocking(majority_at(place)?.connect()?.into()))
+}
+
+pub(crate) fn quorum_guarded(place: &str) -> Result<Store> {
+    Ok(Store::Blocking(majority_at(place)?.restart_guard().connect()?.into()))
+}
+
+fn majority_at(place: &str) -> Result<QuorumBuilder> {
+    Ok(Quorum::url(place)?.settings(settings()?).node_timeout(ANSWER))
 }
 
 fn on_a_runtime(builder: Builder) -> Result<Store> {

@@ -84,17 +84,30 @@ impl Stage for Watched {
     }
 }
 
+/// A majority of three, of which one fails.
 pub(crate) fn majority(road: Road) -> Outcome<Box<dyn Stage>> {
+    independent(road, 1)
+}
+
+/// The same, where a majority fails.
+pub(crate) fn majority_failing(road: Road) -> Outcome<Box<dyn Stage>> {
+    independent(road, 2)
+}
+
+fn independent(road: Road, failing: usize) -> Outcome<Box<dyn Stage>> {
     let start = || {
         let server = servers::Redis::with(&[])?;
         let proxy = if road == Road::Proxied { Some(Proxy::to(server.port())?) } else { None };
         Ok((server, proxy))
     };
-    Ok(Box::new(Majority((0..3).map(|_| start()).collect::<Outcome<_>>()?)))
+    Ok(Box::new(Majority { servers: (0..3).map(|_| start()).collect::<Outcome<_>>()?, failing }))
 }
 
 /// Three servers that know nothing of each other.
-struct Majority(Vec<(servers::Redis, Option<Proxy>)>);
+struct Majority {
+    servers: Vec<(servers::Redis, Option<Proxy>)>,
+    failing: usize,
+}
 
 impl Stage for Majority {
     fn place(&self) -> String {
@@ -102,21 +115,21 @@ impl Stage for Majority {
             let url = proxy.as_ref().map_or_else(|| server.url(), Proxy::url);
             url.trim_start_matches("redis://").trim_end_matches('/').to_owned()
         };
-        let urls: Vec<String> = self.0.iter().map(url).collect();
+        let urls: Vec<String> = self.servers.iter().map(url).collect();
         format!("redis+quorum://{}", urls.join(","))
     }
 
-    /// One of them: two are the majority.
     fn victims(&mut self) -> Vec<&mut servers::Redis> {
-        self.0.iter_mut().take(1).map(|(server, _)| server).collect()
+        self.servers.iter_mut().take(self.failing).map(|(server, _)| server).collect()
     }
 
+    /// Two are the majority.
     fn is_down_with_them(&self) -> bool {
-        false
+        self.failing >= 2
     }
 
     fn proxies(&self) -> Vec<&Proxy> {
-        self.0.iter().filter_map(|(_, proxy)| proxy.as_ref()).collect()
+        self.servers.iter().filter_map(|(_, proxy)| proxy.as_ref()).collect()
     }
 }
 
