@@ -53,7 +53,7 @@ use tenure_core::{Error, Owner, Result, Settings};
 /// | Symfony, which keeps a lock in a sorted set | both sides are denied; what both share is not shared between them |
 ///
 /// With `Plain` every key of the database can be a lock, and counts as held if it is there:
-/// [`list`](tenure_core::Inspect::list) names all keys, and breaking such a lock deletes the key.
+/// [`list`](tenure_core::Inspect::list) names all keys, and breaking such a lock at once (`Breaking::Now`) deletes the key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Profile {
