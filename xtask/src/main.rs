@@ -10,8 +10,20 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::{env, fs};
 
-/// What the tests need beyond cargo, as Debian packages: `flock(1)` and `setpriv`, `ps`, `script`.
-const PACKAGES: &[&str] = &["util-linux", "procps", "bsdutils", "openssl", "redis-server"];
+/// What the tests need beyond cargo, as Debian packages: `flock(1)` and `setpriv`, `ps`, `script`, servers,
+/// and the clients of databases as libraries.
+const PACKAGES: &[&str] = &[
+    "util-linux",
+    "procps",
+    "bsdutils",
+    "openssl",
+    "redis-server",
+    "postgresql",
+    "pgbouncer",
+    "libpq-dev",
+    "mariadb-server",
+    "libmariadb-dev",
+];
 
 const USAGE: &str = "\
 cargo xtask test [ARGS..]    install what the tests need (Debian), then run them all
