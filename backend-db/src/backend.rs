@@ -1,0 +1,220 @@
+//! The store for threads.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenure_core::{
+    AnyBackend, Attempt, Backend, Claim, Error, Granted, Mode, Release, Renewal, Resolved, Restore, Result,
+    Settings, Site,
+};
+
+use crate::answer::{self, Answer};
+use crate::config::Builder;
+use crate::course::{Step, follow};
+use crate::dialect::Dialect;
+use crate::key::Key;
+use crate::pool::{Answered, Pool};
+use crate::schema;
+use crate::statement::{Values, micros};
+use crate::table::Table;
+
+/// Locks in a database: SQLite, PostgreSQL, MariaDB or MySQL.
+///
+/// A cheap handle; clones share connections and everything else. See the [crate] for what it promises.
+#[derive(Clone)]
+pub struct Db(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) site: Site,
+    pub(crate) pool: Pool,
+    pub(crate) dialect: Dialect,
+    pub(crate) table: Table,
+    guard: bool,
+    boot: Vec<u8>,
+}
+
+impl Db {
+    /// Opens the store that a URL names: `sqlite:path`, `sqlite:///path`,
+    /// `postgres://[user[:password]@]host[:port]/database`, `mysql://[user[:password]@]host[:port]/database`.
+    /// What a URL may have beside that is what libpq and diesel read there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::connect`].
+    pub fn connect(url: &str) -> Result<Self> {
+        Self::builder(url).connect()
+    }
+
+    /// Opens a store with settings, a table and time limits of its own.
+    #[must_use]
+    pub fn builder(url: &str) -> Builder {
+        Builder::new(url)
+    }
+
+    /// Makes the tables if they are not there.
+    ///
+    /// # Errors
+    ///
+    /// `Misconfigured` if there are newer ones than this library knows, or the user may not make any;
+    /// then somebody who may has to run the statements of [`schema_sql`](crate::schema_sql).
+    pub fn migrate(&self) -> Result<()> {
+        let table = &self.0.table;
+        let there = self.0.pool.ask(|link| Ok(schema::version(link, table).ok()))?.value;
+        match there {
+            Some(version) if version > 0 => schema::check(version, table),
+            _ => {
+                let statements = schema::statements(self.0.dialect.kind, table);
+                self.0.pool.ask(|link| link.run(&statements))?;
+                self.check()
+            }
+        }
+    }
+
+    /// Whether the tables are there, and of a version that this library knows.
+    pub(crate) fn check(&self) -> Result<()> {
+        let version = self.0.pool.ask(|link| schema::version(link, &self.0.table))?.value;
+        schema::check(version, &self.0.table)
+    }
+
+    pub(crate) fn new(
+        label: &str,
+        settings: Settings,
+        pool: Pool,
+        dialect: Dialect,
+        table: Table,
+        guard: bool,
+    ) -> Result<Self> {
+        let boot = if dialect.has_our_clock() { crate::boot::id()? } else { Vec::new() };
+        let site = Site::new(label, settings);
+        Ok(Self(Arc::new(Inner { site, pool, dialect, table, guard, boot })))
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    fn key<'c>(&self, claim: &'c Claim) -> Result<Resolved<'c, Key>> {
+        claim.resolved(|| {
+            let key = Key::new(claim.key());
+            self.0.know(&key)?;
+            Ok(Arc::new(key))
+        })
+    }
+
+    /// Asks for a lock; what is not free says whether somebody is known to wait.
+    fn ask(&self, claim: &Claim, key: &Key) -> Result<Option<Answer>> {
+        let dialect = &self.0.dialect;
+        let course = if self.0.guard { &dialect.guarded } else { &dialect.acquire };
+        let mut values = Values::of_claim(claim, key);
+        values.longest = micros(self.0.site.settings().max_ttl().get());
+        Ok(self.0.follow(course, values)?.value)
+    }
+}
+
+impl Inner {
+    /// Follows a course on a connection.
+    pub(crate) fn follow(&self, course: &[Step], mut values: Values) -> Result<Answered<Option<Answer>>> {
+        self.fill(&mut values);
+        self.pool.ask(|link| {
+            values.read_clocks();
+            follow(link, course, &values)
+        })
+    }
+
+    /// Adds what is the same for all locks.
+    pub(crate) fn fill(&self, values: &mut Values) {
+        values.boot.clone_from(&self.boot);
+    }
+
+    /// Sees to it that a short form stands for this long key and no other.
+    fn know(&self, key: &Key) -> Result<()> {
+        if key.whole().is_none() {
+            return Ok(());
+        }
+        let answer = self.follow(&self.dialect.known, Values::of(key))?.value;
+        match answer {
+            Some(Answer { code: Answer::COLLIDES, .. }) => Err(Error::invalid_name(
+                "another long name has the same short form in the table; choose another name",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Backend for Db {
+    /// The database has it all under the claim's key and token.
+    type Grant = ();
+    type Handle = Self;
+
+    fn handle(&self) -> Self {
+        self.clone()
+    }
+
+    fn site(&self) -> &Site {
+        &self.0.site
+    }
+
+    fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
+        check(claim)?;
+        let key = self.key(claim)?;
+        answer::attempt(claim, self.ask(claim, &key)?)
+    }
+
+    fn renew(&self, due: Renewal<'_, ()>) -> Result<()> {
+        let (claim, ttl) = (due.claim(), due.ttl());
+        let mut values = Values::of_claim(claim, &*self.key(claim)?);
+        let course = match ttl {
+            Duration::MAX => &self.0.dialect.verify,
+            _ => &self.0.dialect.renew,
+        };
+        values.ttl = micros(ttl);
+        answer::verdict(self.0.follow(course, values)?.value, false)
+    }
+
+    fn release(&self, end: Release<'_, ()>) -> Result<()> {
+        let mut values = Values::of_claim(end.claim(), &*self.key(end.claim())?);
+        values.keep = end.keep().map_or(0, micros);
+        let Answered { value, resent } = self.0.follow(&self.0.dialect.release, values)?;
+        answer::verdict(value, resent)
+    }
+
+    fn abandon(&self, claim: &Claim) {
+        if let Ok(key) = self.key(claim) {
+            let _ = self.0.follow(&self.0.dialect.release, Values::of_claim(claim, &key));
+        }
+    }
+}
+
+impl Restore for Db {
+    fn restore(&self, claim: &Claim) -> Result<Granted<()>> {
+        check(claim)?;
+        let values = Values::of_claim(claim, &*self.key(claim)?);
+        answer::restored(claim, self.0.follow(&self.0.dialect.restore, values)?.value)
+    }
+}
+
+impl From<Db> for AnyBackend {
+    fn from(store: Db) -> Self {
+        Self::erase(store).inspect().restore().build()
+    }
+}
+
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Db").field("store", &self.0.site.label()).finish_non_exhaustive()
+    }
+}
+
+/// # Errors
+///
+/// `Misconfigured` for what a lease row cannot be.
+fn check(claim: &Claim) -> Result<()> {
+    if claim.term().ttl().is_none() {
+        return Err(Error::misconfigured("locks in rows have a lease; leave the session out"));
+    }
+    match claim.mode() {
+        Mode::Exclusive => Ok(()),
+        _ => Err(Error::misconfigured("locks in rows are exclusive; use another store to share them")),
+    }
+}

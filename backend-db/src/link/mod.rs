@@ -1,0 +1,52 @@
+//! Connections: ours, and those that a caller lends.
+
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
+
+use diesel::RunQueryDsl;
+use diesel::connection::SimpleConnection;
+use diesel::result::QueryResult;
+
+use crate::answer::{Answer, Seen};
+use crate::statement::Statement;
+
+/// A connection that carries out statements.
+pub(crate) trait Link {
+    /// The rows of a statement about one lock.
+    fn ask(&mut self, statement: Statement<'_>) -> QueryResult<Vec<Answer>>;
+    /// The locks that a statement sees.
+    fn look(&mut self, statement: Statement<'_>) -> QueryResult<Vec<Seen>>;
+    /// How many rows a statement changed.
+    fn act(&mut self, statement: Statement<'_>) -> QueryResult<usize>;
+    /// Carries out statements without values.
+    fn run(&mut self, statements: &str) -> QueryResult<()>;
+}
+
+macro_rules! links {
+    ($($(#[$feature:meta])* $connection:ty;)*) => {$(
+        $(#[$feature])*
+        impl Link for $connection {
+            fn ask(&mut self, statement: Statement<'_>) -> QueryResult<Vec<Answer>> {
+                statement.load(self)
+            }
+
+            fn look(&mut self, statement: Statement<'_>) -> QueryResult<Vec<Seen>> {
+                statement.load(self)
+            }
+
+            fn act(&mut self, statement: Statement<'_>) -> QueryResult<usize> {
+                statement.execute(self)
+            }
+
+            fn run(&mut self, statements: &str) -> QueryResult<()> {
+                self.batch_execute(statements)
+            }
+        }
+    )*};
+}
+
+links! {
+    #[cfg(feature = "sqlite")] diesel::SqliteConnection;
+    #[cfg(feature = "postgres")] diesel::PgConnection;
+    #[cfg(feature = "mysql")] diesel::MysqlConnection;
+}
