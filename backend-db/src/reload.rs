@@ -14,13 +14,32 @@ use diesel::{Connection, RunQueryDsl, Table};
 ///
 /// Every struct has it that is `Identifiable` and can be loaded from its table with all columns in their
 /// order: `#[derive(Identifiable, Queryable)]`. In `lock_model!` it is what `refresh` is for:
+/// `lock_model!(order, on = &store, refresh = order.reload(&mut connection))?`.
 ///
-/// ```ignore
-/// #[derive(Identifiable, Queryable, Lockable)]
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use diesel::connection::SimpleConnection;
+/// use diesel::prelude::*;
+/// use tenure_db::Reload;
+///
+/// diesel::table! {
+///     orders { id -> BigInt, total -> BigInt, }
+/// }
+///
+/// #[derive(Identifiable, Queryable)] // and `Lockable`, which reads the same attribute
 /// #[diesel(table_name = orders)]
 /// struct Order { id: i64, total: i64 }
 ///
-/// let held = lock_model!(order, on = &store, refresh = order.reload(&mut connection))?;
+/// # let mut connection = SqliteConnection::establish(":memory:")?;
+/// # connection.batch_execute("CREATE TABLE orders (id bigint, total bigint); INSERT INTO orders VALUES (7, 100)")?;
+/// let mut order = Order { id: 7, total: 0 };
+/// order.reload(&mut connection)?;
+/// assert_eq!(order.total, 100);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "sqlite"))]
+/// # fn main() {}
 /// ```
 ///
 /// The record must be read where the last holder's writes can be seen: not in a transaction that began before

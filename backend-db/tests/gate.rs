@@ -1,5 +1,7 @@
 //! A write of a holder that was paused for too long is refused by the row that it is for.
 
+#![allow(clippy::print_stdout, reason = "the holder is another process, and says how it goes")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
