@@ -171,6 +171,13 @@ impl Builder {
                     )),
                 })
             }
+            #[cfg(feature = "mysql")]
+            Place::MySql(url) => {
+                let server = link::mysql::MySql::new(url, self.io_timeout);
+                let kind = server.kind()?;
+                let kind = if self.plain { Kind::MySql } else { kind };
+                Ok(Opened { kind, open: Arc::new(server), wake: Box::new(wake::none::Silent) })
+            }
             #[allow(unreachable_patterns, reason = "all kinds may be there")]
             _ => Err(Error::misconfigured(
                 "this build has no such database; build tenure with the feature sqlite, postgres or mysql",
