@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tenure_core::{
     AnyBackend, Attempt, Backend, Claim, Error, Granted, Mode, Release, Renewal, Resolved, Restore, Result,
-    Settings, Site,
+    Site, Watch,
 };
 
 use crate::answer::{self, Answer};
@@ -18,6 +18,7 @@ use crate::pool::{Answered, Pool};
 use crate::schema;
 use crate::statement::{Values, micros};
 use crate::table::Table;
+use crate::wake::{self, Wake};
 
 /// Locks in a database: SQLite, PostgreSQL, MariaDB or MySQL.
 ///
@@ -30,9 +31,25 @@ pub(crate) struct Inner {
     pub(crate) pool: Pool,
     pub(crate) dialect: Dialect,
     pub(crate) table: Table,
+    pub(crate) wake: Box<dyn Wake>,
+    /// What listeners listen to.
+    pub(crate) channel: String,
     guard: bool,
     boot: Vec<u8>,
 }
+
+/// What a store is made of.
+pub(crate) struct Parts {
+    pub(crate) site: Site,
+    pub(crate) pool: Pool,
+    pub(crate) dialect: Dialect,
+    pub(crate) table: Table,
+    pub(crate) wake: Box<dyn Wake>,
+    pub(crate) guard: bool,
+}
+
+/// How long a waiter waits for the connection that listens.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Db {
     /// Opens the store that a URL names: `sqlite:path`, `sqlite:///path`,
@@ -77,17 +94,11 @@ impl Db {
         schema::check(version, &self.0.table)
     }
 
-    pub(crate) fn new(
-        label: &str,
-        settings: Settings,
-        pool: Pool,
-        dialect: Dialect,
-        table: Table,
-        guard: bool,
-    ) -> Result<Self> {
+    pub(crate) fn new(parts: Parts) -> Result<Self> {
+        let Parts { site, pool, dialect, table, wake, guard } = parts;
         let boot = if dialect.has_our_clock() { crate::boot::id()? } else { Vec::new() };
-        let site = Site::new(label, settings);
-        Ok(Self(Arc::new(Inner { site, pool, dialect, table, guard, boot })))
+        let channel = wake::channel(&table);
+        Ok(Self(Arc::new(Inner { site, pool, dialect, table, wake, channel, guard, boot })))
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -102,13 +113,40 @@ impl Db {
         })
     }
 
-    /// Asks for a lock; what is not free says whether somebody is known to wait.
+    /// Asks for a lock. Who waits says so, and asks again once that can be seen: whoever releases the lock
+    /// after that tells.
     fn ask(&self, claim: &Claim, key: &Key) -> Result<Option<Answer>> {
+        let inner = &*self.0;
+        let answer = self.ask_once(claim, key)?;
+        let recheck = inner.site.settings().recheck();
+        let is_denied = answer.is_none_or(|answer| answer.code == Answer::OTHERS);
+        let is_known = answer.is_some_and(|answer| answer.awaited > micros(recheck + recheck / 2));
+        if !is_denied || is_known || !claim.waits() || !inner.wake.needs_marks() {
+            return Ok(answer);
+        }
+        let values = Values { patience: micros(recheck * 3), ..Values::of(key) };
+        inner.follow(&inner.dialect.mark, values)?;
+        self.ask_once(claim, key)
+    }
+
+    fn ask_once(&self, claim: &Claim, key: &Key) -> Result<Option<Answer>> {
         let dialect = &self.0.dialect;
         let course = if self.0.guard { &dialect.guarded } else { &dialect.acquire };
         let mut values = Values::of_claim(claim, key);
         values.longest = micros(self.0.site.settings().max_ttl().get());
         Ok(self.0.follow(course, values)?.value)
+    }
+
+    /// Lets go of a lock, or says that it is not its owner's, and tells who waits for it.
+    fn let_go(&self, claim: &Claim, keep: Option<Duration>) -> Result<Answered<Option<Answer>>> {
+        let key = self.key(claim)?;
+        let mut values = Values::of_claim(claim, &key);
+        values.channel.clone_from(&self.0.channel);
+        values.keep = keep.map_or(0, micros);
+        let answered = self.0.follow(&self.0.dialect.release, values)?;
+        let is_awaited = answered.value.is_some_and(|answer| answer.awaited > 0);
+        self.0.wake.released(&key, is_awaited);
+        Ok(answered)
     }
 }
 
@@ -158,7 +196,11 @@ impl Backend for Db {
     fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
         check(claim)?;
         let key = self.key(claim)?;
-        answer::attempt(claim, self.ask(claim, &key)?)
+        let answer = self.ask(claim, &key)?;
+        if let Some(Answer { code: Answer::DONE, awaited, .. }) = answer {
+            self.0.wake.granted(&key, awaited > 0);
+        }
+        answer::attempt(claim, answer)
     }
 
     fn renew(&self, due: Renewal<'_, ()>) -> Result<()> {
@@ -173,16 +215,23 @@ impl Backend for Db {
     }
 
     fn release(&self, end: Release<'_, ()>) -> Result<()> {
-        let mut values = Values::of_claim(end.claim(), &*self.key(end.claim())?);
-        values.keep = end.keep().map_or(0, micros);
-        let Answered { value, resent } = self.0.follow(&self.0.dialect.release, values)?;
+        let Answered { value, resent } = self.let_go(end.claim(), end.keep())?;
         answer::verdict(value, resent)
     }
 
     fn abandon(&self, claim: &Claim) {
-        if let Ok(key) = self.key(claim) {
-            let _ = self.0.follow(&self.0.dialect.release, Values::of_claim(claim, &key));
-        }
+        let _ = self.let_go(claim, None);
+    }
+
+    fn watch(&self, claim: &Claim) -> Result<Watch> {
+        let registered = self.0.wake.watch(&*self.key(claim)?, claim.key(), PATIENCE)?;
+        Ok(registered.map_or_else(Watch::none, Watch::armed))
+    }
+
+    fn is_awaited(&self, claim: &Claim) -> bool {
+        let asked = self.key(claim).and_then(|key| self.0.follow(&self.0.dialect.awaited, Values::of(&key)));
+        // Without an answer, one merely waits less fairly.
+        asked.is_ok_and(|answered| answered.value.is_some_and(|answer| answer.awaited > 0))
     }
 }
 

@@ -4,13 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenure_core::{Error, Result, Settings};
+use tenure_core::{Error, Result, Settings, Site};
 
-use crate::backend::Db;
+use crate::backend::{Db, Parts};
 use crate::dialect::{Dialect, Kind};
+use crate::link;
 use crate::pool::{Open, Pool};
 use crate::table::Table;
 use crate::url::{self, Place};
+use crate::wake::{self, Wake};
 
 /// How a store is to be opened; made by [`Db::builder`].
 #[derive(Clone)]
@@ -134,11 +136,12 @@ impl Builder {
             Some(name) => Table::new(name)?,
             None => parsed.table.clone().unwrap_or_default(),
         };
-        let (kind, open) = self.opener(&parsed.place)?;
+        let site = Site::new(&*parsed.label, self.settings.clone());
+        let Opened { kind, open, wake } = self.reach(&parsed.place, &table, &site)?;
         let pool = Pool::new(open, self.pool_size, self.connect_timeout, self.io_timeout);
         let dialect = Dialect::new(kind, &table);
         let guard = (self.guard || parsed.guard) && kind != Kind::Sqlite;
-        let db = Db::new(&parsed.label, self.settings, pool, dialect, table, guard)?;
+        let db = Db::new(Parts { site, pool, dialect, table, wake, guard })?;
         match parsed.migrate.unwrap_or(self.migrate) {
             true => db.migrate()?,
             false => db.check()?,
@@ -146,11 +149,34 @@ impl Builder {
         Ok(db)
     }
 
-    fn opener(&self, place: &Place) -> Result<(Kind, Arc<dyn Open>)> {
+    fn reach(&self, place: &Place, table: &Table, site: &Site) -> Result<Opened> {
         match place {
             #[cfg(feature = "sqlite")]
-            Place::Sqlite(path) => {
-                Ok((Kind::Sqlite, Arc::new(crate::link::sqlite::Sqlite::new(path, self.io_timeout))))
+            Place::Sqlite(path) => Ok(Opened {
+                kind: Kind::Sqlite,
+                open: Arc::new(link::sqlite::Sqlite::new(path, self.io_timeout)),
+                wake: Box::new(wake::side_file::SideFile::new(path, site.clone())),
+            }),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(url) => {
+                let (connect, io) = (self.connect_timeout, self.io_timeout);
+                Ok(Opened {
+                    kind: Kind::Postgres,
+                    open: Arc::new(link::postgres::Postgres::new(url, connect, io)),
+                    wake: Box::new(wake::listen::Listen::new(
+                        url,
+                        &wake::channel(table),
+                        connect,
+                        site.clone(),
+                    )),
+                })
+            }
+            #[cfg(feature = "mysql")]
+            Place::MySql(url) => {
+                let server = link::mysql::MySql::new(url, self.io_timeout);
+                let kind = server.kind()?;
+                let kind = if self.plain { Kind::MySql } else { kind };
+                Ok(Opened { kind, open: Arc::new(server), wake: Box::new(wake::none::Silent) })
             }
             #[allow(unreachable_patterns, reason = "all kinds may be there")]
             _ => Err(Error::misconfigured(
@@ -158,6 +184,13 @@ impl Builder {
             )),
         }
     }
+}
+
+/// What differs between databases.
+struct Opened {
+    kind: Kind,
+    open: Arc<dyn Open>,
+    wake: Box<dyn Wake>,
 }
 
 impl fmt::Debug for Builder {

@@ -46,6 +46,8 @@ impl Inspect for Db {
             if self.inner().follow(&self.inner().dialect.force, values)?.value.is_some() {
                 let holder = seen.holder(name.clone());
                 self.site().force_released(&holder, breaking, reason);
+                self.site().notify(&whole);
+                self.tell(&key);
                 return Ok(Some(holder));
             }
         }
@@ -56,6 +58,17 @@ impl Inspect for Db {
 impl Db {
     fn whole_key(&self, name: &Name) -> String {
         [self.site().settings().prefix(), name.as_str()].concat()
+    }
+
+    /// Tells who waits that a lock may be free.
+    fn tell(&self, key: &Key) {
+        let inner = self.inner();
+        if let Some(text) = &inner.dialect.wake {
+            let values = Values { channel: inner.channel.clone(), ..Values::of(key) };
+            // Who is not told asks anew after a while.
+            let _ = inner.pool.ask(|link| link.act(Statement::new(text, &values)));
+        }
+        inner.wake.released(key, true);
     }
 
     fn see(&self, key: &Key) -> Result<Option<Seen>> {

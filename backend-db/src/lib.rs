@@ -21,6 +21,7 @@ mod schema;
 mod statement;
 mod table;
 mod url;
+mod wake;
 
 pub use backend::Db;
 pub use config::Builder;
