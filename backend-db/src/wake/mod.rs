@@ -2,7 +2,8 @@
 
 #[cfg(feature = "postgres")]
 pub(crate) mod listen;
-pub(crate) mod none;
+#[cfg(feature = "mysql")]
+pub(crate) mod room;
 #[cfg(feature = "sqlite")]
 pub(crate) mod side_file;
 pub(crate) mod waited;
