@@ -35,6 +35,11 @@ pub(crate) trait Wake: Send + Sync {
         let _ = (key, is_awaited);
     }
 
+    /// This process has asked for a lock that somebody else has.
+    fn denied(&self, key: &Key) {
+        let _ = key;
+    }
+
     /// This process has let go of a lock, for which others wait as far as is known.
     fn released(&self, key: &Key, is_awaited: bool);
 }

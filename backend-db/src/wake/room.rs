@@ -96,6 +96,14 @@ impl Wake for Rooms {
         }
     }
 
+    fn denied(&self, key: &Key) {
+        if let Ok(house) = self.house()
+            && let Some(waiting) = lock(&house.waits).get(&self.room(key))
+        {
+            waiting.refuses_the_seat();
+        }
+    }
+
     fn released(&self, key: &Key, _: bool) {
         if let Ok(house) = self.house() {
             house.released(self.room(key));
@@ -125,6 +133,8 @@ struct Waiting {
 struct State {
     tickets: u32,
     seat: Seat,
+    /// Whether the lock came with the seat that was offered last, even if it is gone again.
+    served: bool,
     /// Its thread ends, and serves no more tickets.
     ended: bool,
 }
@@ -260,9 +270,18 @@ impl Waiting {
         if state.seat != Seat::Offered {
             return false;
         }
-        state.seat = Seat::Taken;
+        (state.seat, state.served) = (Seat::Taken, true);
         self.changed.notify_all();
         true
+    }
+
+    /// Says that somebody else has the lock, if this process was offered the seat.
+    fn refuses_the_seat(&self) {
+        let mut state = self.state();
+        if state.seat == Seat::Offered {
+            state.seat = Seat::Others;
+            self.changed.notify_all();
+        }
     }
 
     /// Serves those who wait, until there have been none for a turn.
@@ -303,6 +322,7 @@ impl Waiting {
             if !session.take(&seat(&self.room), TURN)? {
                 continue;
             }
+            let waited = Moment::now().since(began);
             if self.offer(house) {
                 // The next of those who wait may wait for the seat.
                 session.let_in(&self.room)?;
@@ -312,10 +332,10 @@ impl Waiting {
                 continue;
             }
             session.leave(&seat(&self.room))?;
-            if Moment::now().since(began) > OFFER * 2 {
+            // Somebody had sat there. Else the holder has not sat down; it does when it has asked next.
+            if waited > pause {
                 pause = Duration::from_millis(1);
             }
-            // The holder has not sat down; it does when it has asked next.
             thread::sleep(pause);
             pause = (pause * 2).min(house.site.settings().sleep());
         }
@@ -324,7 +344,10 @@ impl Waiting {
 
     /// Lets this process ask for the lock; whether it got it.
     fn offer(&self, house: &House) -> bool {
-        self.state().seat = Seat::Offered;
+        {
+            let mut state = self.state();
+            (state.seat, state.served) = (Seat::Offered, false);
+        }
         house.site.notify(&self.key);
         let until = Moment::now() + OFFER;
         let mut state = self.state();
@@ -336,8 +359,7 @@ impl Waiting {
             }
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        // It may have let go of the lock already.
-        true
+        state.served
     }
 
     /// Waits until this process lets go of the lock.
