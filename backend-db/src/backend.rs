@@ -197,8 +197,9 @@ impl Backend for Db {
         check(claim)?;
         let key = self.key(claim)?;
         let answer = self.ask(claim, &key)?;
-        if let Some(Answer { code: Answer::DONE, awaited, .. }) = answer {
-            self.0.wake.granted(&key, awaited > 0);
+        match answer {
+            Some(Answer { code: Answer::DONE, awaited, .. }) => self.0.wake.granted(&key, awaited > 0),
+            _ => self.0.wake.denied(&key),
         }
         answer::attempt(claim, answer)
     }

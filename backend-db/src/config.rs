@@ -176,7 +176,8 @@ impl Builder {
                 let server = link::mysql::MySql::new(url, self.io_timeout);
                 let kind = server.kind()?;
                 let kind = if self.plain { Kind::MySql } else { kind };
-                Ok(Opened { kind, open: Arc::new(server), wake: Box::new(wake::none::Silent) })
+                let rooms = wake::room::Rooms::new(&server, table.full(), site.clone());
+                Ok(Opened { kind, open: Arc::new(server), wake: Box::new(rooms) })
             }
             #[allow(unreachable_patterns, reason = "all kinds may be there")]
             _ => Err(Error::misconfigured(

@@ -3,22 +3,27 @@
 //!
 //! The moment now is that of the statement. Assignments go from left to right, and see those before.
 
-use super::mysql::{self, NOW};
-use super::{Dialect, Kind, Writer};
+use super::mysql;
+use super::{Dialect, Kind};
+use crate::course::Course;
 use crate::table::Table;
 
 pub(super) fn dialect(table: &Table) -> Dialect {
-    let writer = Writer { table, now: NOW, boot: "", big: "", greatest: "greatest" };
+    let writer = mysql::writer(table);
     let mut dialect = mysql::dialect(table);
-    let mut guarded = mysql::guard(&writer);
-    guarded.push(writer.ask(TAKE));
+    let acquire = || {
+        let again = || [writer.act(TAKE), mysql::taken(&writer)];
+        again().into_iter().chain(again()).collect::<Course>()
+    };
     dialect.kind = Kind::MariaDb;
-    dialect.acquire = vec![writer.ask(TAKE)];
-    dialect.guarded = guarded;
+    dialect.acquire = acquire();
+    dialect.guarded = mysql::guard(&writer).into_iter().chain(acquire()).collect();
     dialect
 }
 
-/// Makes the row, or takes it if it is free or the token's own.
+/// Makes the row, or takes it if it is free or the token's own. `RETURNING` could say in the same round trip
+/// what is in the row then, but servers announce no columns for it when a statement is prepared (MDEV-27013), and
+/// diesel's connections for threads ask then.
 const TAKE: &str = "INSERT INTO tenure_lock (name, whole, token, fence, ends, granted, label) VALUES \
     (:name, :whole, :token, greatest({now}, :floor + 1, (SELECT last_fence + 1 FROM tenure_lock_meta)), \
         {now} + :ttl, {now}, :label) \
@@ -28,5 +33,4 @@ const TAKE: &str = "INSERT INTO tenure_lock (name, whole, token, fence, ends, gr
     label = IF(ends <= {now}, VALUES(label), label), \
     state = IF(ends <= {now}, 0, state), \
     token = IF(ends <= {now}, VALUES(token), token), \
-    ends = IF(token = VALUES(token), VALUES(ends), ends) \
-    RETURNING IF(token = :token, 1, 0) AS code, fence, ends - {now} AS remaining, awaited - {now} AS awaited";
+    ends = IF(token = VALUES(token), VALUES(ends), ends)";

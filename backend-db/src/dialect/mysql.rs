@@ -4,17 +4,16 @@
 //! The moment now is that of the statement, by the server's clock in UTC.
 
 use super::{Dialect, Kind, Writer};
-use crate::course::Course;
+use crate::course::{Course, Step};
 use crate::table::Table;
 
 /// In the session's time zone, which is UTC: in others an hour of the year comes twice.
-pub(super) const NOW: &str = "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)";
+const NOW: &str = "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)";
 
 pub(super) fn dialect(table: &Table) -> Dialect {
-    let writer = Writer { table, now: NOW, boot: "", big: "", greatest: "greatest" };
-    let taken = || writer.row("CASE WHEN token = :token AND ends > {now} THEN 1 ELSE 0 END", "");
+    let writer = writer(table);
     let acquire = || {
-        let again = || [writer.act(TAKE), taken()];
+        let again = || [writer.act(TAKE), taken(&writer)];
         let steps = again().into_iter().chain([writer.act(CREATE)]).chain(again()).chain(again());
         steps.collect::<Course>()
     };
@@ -59,6 +58,15 @@ pub(super) fn dialect(table: &Table) -> Dialect {
              AND fence <= (SELECT last_fence FROM tenure_lock_meta) LIMIT :limit",
         ),
     }
+}
+
+pub(super) fn writer(table: &Table) -> Writer<'_> {
+    Writer { table, now: NOW, boot: "", big: "", greatest: "greatest" }
+}
+
+/// What is in the row says whose it is.
+pub(super) fn taken(writer: &Writer<'_>) -> Step {
+    writer.row("CASE WHEN token = :token AND ends > {now} THEN 1 ELSE 0 END", "")
 }
 
 /// Ends with an answer while locks are closed; there is none if they are open.

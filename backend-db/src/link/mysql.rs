@@ -16,6 +16,7 @@ use crate::pool::Open;
 pub(crate) struct MySql {
     url: String,
     limit: Duration,
+    patient: bool,
 }
 
 #[derive(QueryableByName)]
@@ -29,7 +30,12 @@ struct Server {
 impl MySql {
     /// A server, whose statements may take this long.
     pub(crate) fn new(url: &str, limit: Duration) -> Self {
-        Self { url: url.into(), limit }
+        Self { url: url.into(), limit, patient: false }
+    }
+
+    /// The same for statements that wait.
+    pub(crate) fn patient(&self) -> Self {
+        Self { patient: true, ..self.clone() }
     }
 
     /// Which of the two it is, by what it says of itself.
@@ -55,10 +61,11 @@ impl MySql {
         let seconds = self.limit.as_secs().max(1);
         // Such a log can only repeat statements that see what was there when they began.
         let isolation = if server.logging == "1STATEMENT" { "REPEATABLE READ" } else { "READ COMMITTED" };
+        let limit = if self.patient { Duration::ZERO } else { self.limit };
         let limit = match server.version.contains("MariaDB") {
-            true => format!("max_statement_time = {}", self.limit.as_secs_f64()),
+            true => format!("max_statement_time = {}", limit.as_secs_f64()),
             // Here it is for SELECT alone.
-            false => format!("max_execution_time = {}", self.limit.as_millis()),
+            false => format!("max_execution_time = {}", limit.as_millis()),
         };
         link.batch_execute(&format!("SET SESSION TRANSACTION ISOLATION LEVEL {isolation}"))?;
         link.batch_execute(&format!(

@@ -2,7 +2,8 @@
 
 #[cfg(feature = "postgres")]
 pub(crate) mod listen;
-pub(crate) mod none;
+#[cfg(feature = "mysql")]
+pub(crate) mod room;
 #[cfg(feature = "sqlite")]
 pub(crate) mod side_file;
 pub(crate) mod waited;
@@ -32,6 +33,11 @@ pub(crate) trait Wake: Send + Sync {
     /// This process has got a lock, for which others wait or not.
     fn granted(&self, key: &Key, is_awaited: bool) {
         let _ = (key, is_awaited);
+    }
+
+    /// This process has asked for a lock that somebody else has.
+    fn denied(&self, key: &Key) {
+        let _ = key;
     }
 
     /// This process has let go of a lock, for which others wait as far as is known.
