@@ -18,6 +18,8 @@ mod lock_in;
 mod pool;
 mod reload;
 mod schema;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod session;
 mod statement;
 mod table;
 mod url;
@@ -30,3 +32,5 @@ pub use gate::Gate;
 pub use lock_in::{Borrowed, LockIn};
 pub use reload::{Reload, ReloadError};
 pub use schema::schema_sql;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub use session::{SessionGrant, Sessions, SessionsBuilder};

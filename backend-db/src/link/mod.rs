@@ -24,6 +24,10 @@ pub(crate) trait Link {
     fn act(&mut self, statement: Statement<'_>) -> QueryResult<usize>;
     /// Carries out statements without values.
     fn run(&mut self, statements: &str) -> QueryResult<()>;
+    /// Whether the server keeps one session for this connection alone.
+    fn is_alone(&self) -> bool {
+        true
+    }
 }
 
 macro_rules! links {

@@ -112,6 +112,10 @@ impl Link for Shared {
     fn run(&mut self, statements: &str) -> QueryResult<()> {
         self.alone(|link| link.run(statements))
     }
+
+    fn is_alone(&self) -> bool {
+        false
+    }
 }
 
 fn refused(error: ConnectionError) -> Error {
