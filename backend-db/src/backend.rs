@@ -166,7 +166,7 @@ impl Inner {
     }
 
     /// Sees to it that a short form stands for this long key and no other.
-    fn know(&self, key: &Key) -> Result<()> {
+    pub(crate) fn know(&self, key: &Key) -> Result<()> {
         if key.whole().is_none() {
             return Ok(());
         }
