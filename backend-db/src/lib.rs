@@ -4,9 +4,12 @@
 
 mod answer;
 mod backend;
+mod batch;
 mod boot;
+mod collect;
 mod config;
 mod course;
+mod diagnose;
 mod dialect;
 mod durable;
 mod failure;
@@ -17,6 +20,7 @@ mod link;
 mod lock_in;
 mod pool;
 mod reload;
+mod renew;
 mod schema;
 mod statement;
 mod table;

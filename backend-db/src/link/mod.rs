@@ -11,7 +11,8 @@ use diesel::RunQueryDsl;
 use diesel::connection::SimpleConnection;
 use diesel::result::QueryResult;
 
-use crate::answer::{Answer, Seen};
+use crate::answer::{Answer, Seen, Word};
+use crate::batch::Batch;
 use crate::statement::Statement;
 
 /// A connection that carries out statements.
@@ -22,6 +23,10 @@ pub(crate) trait Link {
     fn look(&mut self, statement: Statement<'_>) -> QueryResult<Vec<Seen>>;
     /// How many rows a statement changed.
     fn act(&mut self, statement: Statement<'_>) -> QueryResult<usize>;
+    /// How many locks a statement renewed.
+    fn renew(&mut self, batch: Batch<'_>) -> QueryResult<usize>;
+    /// What a question without values is answered: a text in each row.
+    fn words(&mut self, question: &str) -> QueryResult<Vec<Word>>;
     /// Carries out statements without values.
     fn run(&mut self, statements: &str) -> QueryResult<()>;
 }
@@ -40,6 +45,14 @@ macro_rules! links {
 
             fn act(&mut self, statement: Statement<'_>) -> QueryResult<usize> {
                 statement.execute(self)
+            }
+
+            fn renew(&mut self, batch: Batch<'_>) -> QueryResult<usize> {
+                batch.execute(self)
+            }
+
+            fn words(&mut self, question: &str) -> QueryResult<Vec<Word>> {
+                diesel::sql_query(question).load(self)
             }
 
             fn run(&mut self, statements: &str) -> QueryResult<()> {

@@ -8,7 +8,8 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use tenure_core::{Error, Result};
 
 use super::Link;
-use crate::answer::{Answer, Seen};
+use crate::answer::{Answer, Seen, Word};
+use crate::batch::Batch;
 use crate::failure;
 use crate::pool::Open;
 use crate::statement::Statement;
@@ -107,6 +108,14 @@ impl Link for Shared {
 
     fn act(&mut self, statement: Statement<'_>) -> QueryResult<usize> {
         self.alone(|link| link.act(statement.kept(false)))
+    }
+
+    fn renew(&mut self, batch: Batch<'_>) -> QueryResult<usize> {
+        self.alone(|link| link.renew(batch))
+    }
+
+    fn words(&mut self, question: &str) -> QueryResult<Vec<Word>> {
+        self.alone(|link| link.words(question))
     }
 
     fn run(&mut self, statements: &str) -> QueryResult<()> {
