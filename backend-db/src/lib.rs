@@ -14,6 +14,7 @@ mod dialect;
 mod durable;
 mod failure;
 mod gate;
+mod hangup;
 mod inspect;
 mod key;
 mod link;

@@ -29,10 +29,12 @@ pub(crate) trait Link {
     fn words(&mut self, question: &str) -> QueryResult<Vec<Word>>;
     /// Carries out statements without values.
     fn run(&mut self, statements: &str) -> QueryResult<()>;
+    /// Which port of this host the server sees it come from, if any.
+    fn port(&mut self) -> Option<u16>;
 }
 
 macro_rules! links {
-    ($($(#[$feature:meta])* $connection:ty;)*) => {$(
+    ($($(#[$feature:meta])* $connection:ty, $port:expr;)*) => {$(
         $(#[$feature])*
         impl Link for $connection {
             fn ask(&mut self, statement: Statement<'_>) -> QueryResult<Vec<Answer>> {
@@ -58,12 +60,19 @@ macro_rules! links {
             fn run(&mut self, statements: &str) -> QueryResult<()> {
                 self.batch_execute(statements)
             }
+
+            fn port(&mut self) -> Option<u16> {
+                let question: Option<&str> = $port;
+                self.words(question?).ok()?.into_iter().next()?.word?.parse().ok()
+            }
         }
     )*};
 }
 
 links! {
-    #[cfg(feature = "sqlite")] diesel::SqliteConnection;
-    #[cfg(feature = "postgres")] diesel::PgConnection;
-    #[cfg(feature = "mysql")] diesel::MysqlConnection;
+    #[cfg(feature = "sqlite")] diesel::SqliteConnection, None;
+    #[cfg(feature = "postgres")] diesel::PgConnection, Some("SELECT inet_client_port()::text AS word");
+    #[cfg(feature = "mysql")] diesel::MysqlConnection, Some(
+        "SELECT SUBSTRING_INDEX(HOST, ':', -1) AS word FROM information_schema.PROCESSLIST WHERE ID = CONNECTION_ID()"
+    );
 }

@@ -68,6 +68,10 @@ impl Open for Postgres {
             Box::new(Shared::new(link, self.io_timeout))
         })
     }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
 }
 
 /// A connection behind which a pooler changes servers after each transaction. What a session would
@@ -120,6 +124,11 @@ impl Link for Shared {
 
     fn run(&mut self, statements: &str) -> QueryResult<()> {
         self.alone(|link| link.run(statements))
+    }
+
+    /// The server sees the pooler.
+    fn port(&mut self) -> Option<u16> {
+        None
     }
 }
 
