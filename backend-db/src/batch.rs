@@ -25,8 +25,8 @@ impl Renewing {
             Kind::Sqlite => (
                 "UPDATE tenure_lock SET ends = v.ttl + m.now FROM (SELECT column1 AS name, column2 AS token, \
                  column3 AS ttl FROM (VALUES ",
-                ")) AS v, m WHERE tenure_lock.name = v.name AND tenure_lock.token = v.token AND ends > m.now \
-                 AND boot = m.boot",
+                ")) AS v, m WHERE tenure_lock.name = v.name AND tenure_lock.token = v.token AND tenure_lock.ends > m.now \
+                 AND tenure_lock.boot = m.boot",
             ),
             Kind::Postgres => (
                 "UPDATE tenure_lock AS t SET ends = {now} + v.ttl FROM (VALUES ",
