@@ -152,11 +152,14 @@ impl Builder {
     fn reach(&self, place: &Place, table: &Table, site: &Site) -> Result<Opened> {
         match place {
             #[cfg(feature = "sqlite")]
-            Place::Sqlite(path) => Ok(Opened {
-                kind: Kind::Sqlite,
-                open: Arc::new(link::sqlite::Sqlite::new(path, self.io_timeout)),
-                wake: Box::new(wake::side_file::SideFile::new(path, site.clone())),
-            }),
+            Place::Sqlite(path) => {
+                crate::boot::refuse_network(path)?;
+                Ok(Opened {
+                    kind: Kind::Sqlite,
+                    open: Arc::new(link::sqlite::Sqlite::new(path, self.io_timeout)),
+                    wake: Box::new(wake::side_file::SideFile::new(path, site.clone())),
+                })
+            }
             #[cfg(feature = "postgres")]
             Place::Postgres(url) => {
                 let (connect, io) = (self.connect_timeout, self.io_timeout);

@@ -45,14 +45,10 @@ fn judge(kind: Kind, words: &[&str], is_guarded: bool) -> Vec<Advice> {
     let mut warn = |risk: &str, remedy: &str| advice.push(Advice::new(risk, remedy));
     let forgets = "compare fences where the locks take effect, or choose restart_guard() (?guard=1)";
     match (kind, words) {
-        (Kind::Sqlite, [journal]) => {
-            if *journal != "wal" {
-                warn(
-                    "the file is not in WAL mode, where each grant waits for the disk and keeps readers out",
-                    "run PRAGMA journal_mode = WAL, or use a file of its own for locks",
-                );
-            }
-        }
+        (Kind::Sqlite, [journal]) if *journal != "wal" => warn(
+            "the file is not in WAL mode, so that each grant waits for the disk and keeps readers out",
+            "run PRAGMA journal_mode = WAL, or use a file of its own for locks",
+        ),
         (Kind::Postgres, [fsync, commit, table, replica, replicas, session]) => {
             if *fsync == "off" {
                 warn(
