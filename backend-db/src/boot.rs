@@ -6,7 +6,6 @@ use std::path::Path;
 use tenure_core::{Error, Result};
 
 /// The running boot.
-
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn id() -> Result<Vec<u8>> {
     const FILE: &str = "/proc/sys/kernel/random/boot_id";
