@@ -10,6 +10,10 @@ pub mod model;
 pub mod prelude;
 mod url;
 
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub use tenure_db as db;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub use tenure_db::Db;
 #[cfg(feature = "fs")]
 pub use tenure_fs as fs;
 #[cfg(feature = "fs")]
@@ -42,6 +46,9 @@ pub use tenure_core::*;
 /// | `redis+cluster://[[user]:password@]host[:port][,host[:port]..]` | a cluster, of which one node that lives is enough; `rediss+cluster:` through TLS |
 /// | `redis+sentinel://[[user]:password@]host[:port][,host[:port]..]/master[/database]` | the master that sentinels name; `rediss+sentinel:` through TLS |
 /// | `redis+quorum://[[user]:password@]host[:port],host[:port],host[:port][/database]` | a majority of independent servers |
+/// | `sqlite:locks.db`, `sqlite:///var/lib/app.db` | a table in a SQLite file (feature `sqlite`) |
+/// | `postgres://[user[:password]@]host[:port]/database` | a table in PostgreSQL (feature `postgres`) |
+/// | `mysql://[user[:password]@]host[:port]/database` | a table in MariaDB or MySQL (feature `mysql`) |
 ///
 /// With `?profile=plain` or `?profile=django` a lock in Redis excludes those of other libraries; see
 #[cfg_attr(feature = "redis", doc = "[`redis::Profile`]")]
@@ -72,6 +79,8 @@ pub fn connect_with(url: &str, settings: Settings) -> Result<AnyBackend> {
         url::Store::LocMem => Ok(LocMem::with_settings(settings).into()),
         #[cfg(feature = "redis")]
         url::Store::Redis => Ok(Redis::builder(url).settings(settings).connect()?.into()),
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+        url::Store::Db => Ok(Db::builder(url).settings(settings).connect()?.into()),
         #[cfg(feature = "redis")]
         url::Store::Quorum => Ok(Quorum::url(url)?.settings(settings).connect()?.into()),
     }

@@ -12,6 +12,8 @@ pub(crate) enum Store {
     Redis,
     #[cfg(feature = "redis")]
     Quorum,
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    Db,
 }
 
 /// Tells by the scheme. A URL may hold a password, so nothing but its scheme is ever repeated.
@@ -40,6 +42,12 @@ pub(crate) fn parse(url: &str) -> Result<Store> {
         ) => Ok(Store::Redis),
         #[cfg(feature = "redis")]
         ("redis+quorum", _) => Ok(Store::Quorum),
+        #[cfg(feature = "sqlite")]
+        ("sqlite", _) => Ok(Store::Db),
+        #[cfg(feature = "postgres")]
+        ("postgres" | "postgresql", _) => Ok(Store::Db),
+        #[cfg(feature = "mysql")]
+        ("mysql" | "mariadb", _) => Ok(Store::Db),
         ("mem", _) => Err(Error::misconfigured("\"mem:\" is the whole URL of a store in memory")),
         _ => Err(Error::misconfigured(format!(
             "this build knows no store {:?}; it knows {}",
@@ -77,6 +85,12 @@ const SCHEMES: &[&str] = &[
     "rediss+sentinel:",
     #[cfg(feature = "redis")]
     "redis+quorum:",
+    #[cfg(feature = "sqlite")]
+    "sqlite:",
+    #[cfg(feature = "postgres")]
+    "postgres:",
+    #[cfg(feature = "mysql")]
+    "mysql:",
 ];
 
 #[cfg(test)]
@@ -88,7 +102,7 @@ mod properties {
         prop_oneof![
             "\\PC{0,20}",
             "[a-z+.:/@ -]{0,5}(//)[a-z]{0,3}:?hunter2[a-z:]{0,3}@\\PC{0,9}",
-            "(rediss?(\\+cluster|\\+sentinel)?|redis\\+quorum|postgres|memcache|mem|sqlite|MEM)(:|://|//)([a-z]{0,2}:)?hunter2@[a-z]{0,5}(:[0-9]{1,4})?",
+            "(rediss?(\\+cluster|\\+sentinel)?|redis\\+quorum|postgres|mysql|memcache|mem|sqlite|MEM)(:|://|//)([a-z]{0,2}:)?hunter2@[a-z]{0,5}(:[0-9]{1,4})?",
             "(file|mem):\\PC{0,9}",
         ]
     }
@@ -105,6 +119,10 @@ mod properties {
                 Ok(Store::Redis) => prop_assert!(url.starts_with("redis")),
                 #[cfg(feature = "redis")]
                 Ok(Store::Quorum) => prop_assert!(url.starts_with("redis+quorum:")),
+                #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+                Ok(Store::Db) => {
+                    prop_assert!(["sqlite:", "postgres", "mysql:", "mariadb:"].iter().any(|scheme| url.starts_with(scheme)));
+                }
                 Err(error) => {
                     let shown = format!("{error} {error:?}");
                     prop_assert!(error.is_misconfigured() && !shown.contains("hunter2"), "{url}: {shown}");

@@ -27,6 +27,7 @@ const PACKAGES: &[&str] = &[
 
 const USAGE: &str = "\
 cargo xtask test [ARGS..]    install what the tests need (Debian), then run them all
+cargo xtask install          install only that
 cargo xtask outside          build and run a crate that uses tenure from outside of the workspace
 cargo xtask models [MODEL]   try out how threads and time get in each other's way, for two seconds a model;
                              --seconds N or --iterations N for more, --schedule S to repeat a failure
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
             .and_then(|()| if rest.is_empty() { models(&[]) } else { Ok(()) })
             .and_then(|()| smoke(rest))
             .and_then(|()| test(rest)),
+        "install" => install(PACKAGES),
         "outside" => outside(),
         "models" => models(rest),
         "bench" => run(cargo().args(["bench", "--package", "tenure"]).args(rest)),
