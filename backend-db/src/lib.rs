@@ -111,6 +111,8 @@ mod diagnose;
 mod dialect;
 mod durable;
 mod failure;
+#[cfg(feature = "postgres")]
+mod foreign;
 mod gate;
 mod hangup;
 mod inspect;
@@ -131,6 +133,8 @@ mod wake;
 pub use backend::Db;
 pub use config::Builder;
 pub use durable::Durable;
+#[cfg(feature = "postgres")]
+pub use foreign::{ForeignLocks, ForeignTable};
 pub use gate::Gate;
 pub use lock_in::{Borrowed, LockIn};
 pub use reload::{Reload, ReloadError};

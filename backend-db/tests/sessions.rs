@@ -34,6 +34,7 @@ mod postgres {
         a_session_that_the_server_ends_is_lost_and_its_connection_is_not_used_again,
         a_session_holds_longer_than_any_timeout_and_an_idle_connection_is_used_again,
         fences_grow_over_the_loss_of_all_data,
+        a_server_that_does_not_answer_is_unavailable_in_time,
     ];
 
     fn a_pooler_that_changes_servers_is_refused() -> Outcome {
@@ -88,22 +89,32 @@ mod postgres {
             other => return Err(Stop::failed(format!("beside a session: {other:?}"))),
         }
         session.release()?;
-        let pids =
-            || server.sql("SELECT pid FROM pg_stat_activity WHERE query LIKE '%advisory%' ORDER BY pid");
-        lock.try_acquire()?.release()?;
-        let before = pids()?;
-        for _ in 0..20 {
-            lock.try_acquire()?.release()?;
+        let mut pids: Vec<String> = Vec::new();
+        for _ in 0..6 {
+            let held = lock.try_acquire()?;
+            pids.push(server.sql("SELECT pid FROM pg_locks WHERE locktype = 'advisory'")?);
+            held.release()?;
         }
-        let after = pids()?;
-        // With the one that asks.
-        if before.lines().count() > 4 {
-            return Err(Stop::failed(format!("connections {before}")));
-        }
-        let same = |line: &str| after.lines().any(|other| other == line);
-        match before.lines().filter(|line| same(line)).count() + 1 >= before.lines().count() {
-            true => Ok(()),
-            false => Err(Stop::failed(format!("connections {before} became {after}"))),
+        pids.sort();
+        pids.dedup();
+        if pids.len() <= 2 { Ok(()) } else { Err(Stop::failed(format!("connections {pids:?}"))) }
+    }
+
+    fn a_server_that_does_not_answer_is_unavailable_in_time() -> Outcome {
+        let server = postgres()?;
+        let sessions = Sessions::builder(&server.url()).io_timeout(Duration::from_millis(400)).connect()?;
+        let (held, lock) = (Lock::new(&sessions, "a").session().try_acquire()?, Lock::new(&sessions, "b"));
+        server.stop()?;
+        let began = Instant::now();
+        let asked = lock.try_acquire().map(drop);
+        let renewed = held.renew();
+        let took = began.elapsed();
+        server.go_on()?;
+        // The connection is hung up on, and the lock is lost with it.
+        lost(renewed)?;
+        match asked {
+            Err(error) if error.is_unavailable() && took < Duration::from_secs(8) => Ok(()),
+            other => Err(Stop::failed(format!("a server that is stopped: {other:?} after {took:?}"))),
         }
     }
 

@@ -103,6 +103,8 @@ impl SessionsBuilder {
             hurry: hurry.into(),
             pool,
             hashed: self.hashed,
+            connect_timeout: self.connect_timeout,
+            io_timeout: self.io_timeout,
             idle: Mutex::default(),
             held: Mutex::default(),
             queue: super::queue::Queue::default(),

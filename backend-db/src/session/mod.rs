@@ -22,7 +22,9 @@ use crate::answer::Answer;
 use crate::course::follow;
 use crate::dialect::Kind;
 use crate::failure::{self, Remedy};
+use crate::hangup::{self, Line};
 use crate::key::Key;
+use crate::link::Link;
 use crate::pool::{Open, Pool};
 use crate::statement::Values;
 use pinned::{Pinned, Session};
@@ -80,6 +82,8 @@ struct Inner {
     /// For what is said on no lock's connection.
     pool: Pool,
     hashed: bool,
+    connect_timeout: Duration,
+    io_timeout: Duration,
     idle: Mutex<Vec<Session>>,
     /// What this process holds, so that asking again with the same token gives the same grant.
     held: Mutex<HashMap<Owner, Weak<Pinned>>>,
@@ -183,20 +187,41 @@ struct Got {
 impl Inner {
     /// A new connection, with fences at the clock.
     fn dial(&self) -> Result<Session> {
-        let link = self.open.open()?;
+        let (link, line) = self.open_in_time()?;
         if !link.is_alone() {
             return Err(Error::misconfigured(
                 "a pooler changes servers between transactions, and would leave locks behind there; name the \
                  server itself, or use locks in rows",
             ));
         }
-        let mut session = Session::new(link);
+        let mut session = Session::new(link, line, self.io_timeout);
         let values = Values::default();
         let caught_up = session
             .ask(&self.says.clock, &values)
             .and_then(|clock| session.run(&says::catch_up(self.kind, clock.map_or(0, |clock| clock.code))));
         caught_up.map_err(|error| failure::error(&error))?;
         Ok(session)
+    }
+
+    /// A connection, and what can be hung up on. Not all client libraries have a time limit.
+    fn open_in_time(&self) -> Result<(Box<dyn Link + Send>, Option<Arc<Line>>)> {
+        let (tell, told) = std::sync::mpsc::channel();
+        let open = self.open.clone();
+        let work = move || {
+            let before = hangup::sockets();
+            let opened = open.open().map(|mut link| {
+                let line = Line::of_new(&before, || link.port());
+                (link, line)
+            });
+            let _ = tell.send(opened);
+        };
+        let begun = std::thread::Builder::new().name("tenure-session-open".into()).spawn(work);
+        begun.map_err(|source| {
+            Error::unavailable("no thread to connect with").with_source(source).settled()
+        })?;
+        told.recv_timeout(self.connect_timeout).unwrap_or_else(|_| {
+            Err(Error::unavailable("the server does not answer; see whether it runs").settled())
+        })
     }
 
     /// The fence of a grant: the one that came with it, or one above what was seen.

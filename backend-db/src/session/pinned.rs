@@ -10,6 +10,7 @@ use tenure_core::{Cause, Error, Fence, Moment, Result};
 use super::Inner;
 use super::says;
 use crate::failure::{self, Remedy};
+use crate::hangup::Line;
 use crate::key::Key;
 use crate::link::Link;
 use crate::statement::{Statement, Text, Values};
@@ -20,24 +21,43 @@ pub(super) struct Session {
     process: u32,
     /// For how long the server lets it be idle, in milliseconds; zero for ever.
     idle: i64,
+    /// What is hung up on if there is no answer for so long.
+    line: Option<Arc<Line>>,
+    limit: Duration,
 }
 
 impl Session {
-    pub(super) fn new(link: Box<dyn Link + Send>) -> Self {
-        Self { link: Some(link), process: std::process::id(), idle: 0 }
+    pub(super) fn new(link: Box<dyn Link + Send>, line: Option<Arc<Line>>, limit: Duration) -> Self {
+        let limit = limit + limit / 4;
+        Self { link: Some(link), process: std::process::id(), idle: 0, line, limit }
     }
 
     /// The answer to a statement; nothing if it has no row.
     pub(super) fn ask(&mut self, text: &Text, values: &Values) -> QueryResult<Option<crate::answer::Answer>> {
+        let line = self.line.clone();
+        let _waits = line.as_ref().map(|line| line.waits(self.limit));
+        self.ask_patiently(text, values)
+    }
+
+    /// The same, however long it takes.
+    pub(super) fn ask_patiently(
+        &mut self,
+        text: &Text,
+        values: &Values,
+    ) -> QueryResult<Option<crate::answer::Answer>> {
         let rows = self.link()?.ask(Statement::new(text, values))?;
         Ok(rows.into_iter().next())
     }
 
     pub(super) fn act(&mut self, text: &Text, values: &Values) -> QueryResult<usize> {
+        let line = self.line.clone();
+        let _waits = line.as_ref().map(|line| line.waits(self.limit));
         self.link()?.act(Statement::new(text, values))
     }
 
     pub(super) fn run(&mut self, statement: &str) -> QueryResult<()> {
+        let line = self.line.clone();
+        let _waits = line.as_ref().map(|line| line.waits(self.limit));
         self.link()?.run(statement)
     }
 

@@ -157,7 +157,7 @@ fn wait(inner: &Inner, place: &Place, key: &Key) -> Result<Option<(Session, Fenc
         }
         state.number = number.map(|answer| answer.code);
     }
-    let answer = session.ask(&inner.says.wait, &values);
+    let answer = session.ask_patiently(&inner.says.wait, &values);
     place.state().number = None;
     let fence = match answer.map_err(told)?.map_or(0, |answer| answer.fence) {
         ..=0 => return Ok(None),
