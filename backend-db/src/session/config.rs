@@ -20,6 +20,7 @@ pub struct SessionsBuilder {
     connect_timeout: Duration,
     io_timeout: Duration,
     hashed: bool,
+    #[cfg_attr(not(feature = "mysql"), expect(dead_code, reason = "it is for servers of MySQL"))]
     plain: bool,
 }
 

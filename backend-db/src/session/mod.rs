@@ -90,6 +90,9 @@ struct Inner {
     queue: queue::Queue,
 }
 
+/// A connection, and what can be hung up on.
+type Opened = (Box<dyn Link + Send>, Option<Arc<Line>>);
+
 /// How many connections are kept for later.
 const IDLE: usize = 8;
 
@@ -203,8 +206,8 @@ impl Inner {
         Ok(session)
     }
 
-    /// A connection, and what can be hung up on. Not all client libraries have a time limit.
-    fn open_in_time(&self) -> Result<(Box<dyn Link + Send>, Option<Arc<Line>>)> {
+    /// Opens a connection; not all client libraries have a time limit for that.
+    fn open_in_time(&self) -> Result<Opened> {
         let (tell, told) = std::sync::mpsc::channel();
         let open = self.open.clone();
         let work = move || {
