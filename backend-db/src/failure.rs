@@ -39,8 +39,9 @@ fn said(message: &str) -> Remedy {
         "tuple concurrently updated",
         "cached plan must not change result type",
     ];
-    const CLOSED: [&str; 12] = [
+    const CLOSED: [&str; 13] = [
         "server has gone away",
+        "Server has gone away",
         "Lost connection to",
         "Connection was killed",
         "Server shutdown in progress",

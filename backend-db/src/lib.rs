@@ -121,6 +121,8 @@ mod pool;
 mod reload;
 mod renew;
 mod schema;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod session;
 mod statement;
 mod table;
 mod url;
@@ -133,3 +135,5 @@ pub use gate::Gate;
 pub use lock_in::{Borrowed, LockIn};
 pub use reload::{Reload, ReloadError};
 pub use schema::schema_sql;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub use session::{SessionGrant, Sessions, SessionsBuilder};

@@ -31,6 +31,10 @@ pub(crate) trait Link {
     fn words(&mut self, question: &str) -> QueryResult<Vec<Word>>;
     /// Carries out statements without values.
     fn run(&mut self, statements: &str) -> QueryResult<()>;
+    /// Whether the server keeps one session for this connection alone.
+    fn is_alone(&self) -> bool {
+        true
+    }
     /// Which port of this host the server sees it come from, if any.
     fn port(&mut self) -> Option<u16>;
 }

@@ -126,6 +126,10 @@ impl Link for Shared {
         self.alone(|link| link.run(statements))
     }
 
+    fn is_alone(&self) -> bool {
+        false
+    }
+
     /// The server sees the pooler.
     fn port(&mut self) -> Option<u16> {
         None
