@@ -25,6 +25,7 @@ pub struct Builder {
     pool_size: u32,
     migrate: bool,
     guard: bool,
+    #[cfg(feature = "mysql")]
     plain: bool,
 }
 
@@ -39,6 +40,7 @@ impl Builder {
             pool_size: 8,
             migrate: true,
             guard: false,
+            #[cfg(feature = "mysql")]
             plain: false,
         }
     }
@@ -101,6 +103,7 @@ impl Builder {
     }
 
     /// Says what MySQL understands to a MariaDB server too, which is one statement more for each grant.
+    #[cfg(feature = "mysql")]
     #[doc(hidden)]
     #[must_use]
     pub fn plain_mysql(self) -> Self {
@@ -149,11 +152,12 @@ impl Builder {
         Ok(db)
     }
 
+    #[allow(unused_variables, reason = "not every database needs all of them")]
     fn reach(&self, place: &Place, table: &Table, site: &Site) -> Result<Opened> {
         match place {
             #[cfg(feature = "sqlite")]
             Place::Sqlite(path) => {
-                crate::boot::refuse_network(path)?;
+                link::local::refuse_network(path)?;
                 Ok(Opened {
                     kind: Kind::Sqlite,
                     open: Arc::new(link::sqlite::Sqlite::new(path, self.io_timeout)),

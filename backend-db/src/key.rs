@@ -36,6 +36,7 @@ impl Key {
     }
 
     /// A number for whoever listens; two locks that share one wake each other's waiters, which is no harm.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn number(&self) -> u64 {
         self.payload
     }

@@ -34,9 +34,10 @@ impl Table {
             None => (None, text),
         };
         if !schema.into_iter().chain([name]).all(is_plain) {
+            // It may be a part of a URL, and so of a password.
             return Err(Error::misconfigured(format!(
-                "a table cannot be called {text:?} here; write letters, digits and _, at most {LONGEST}, with a \
-                 schema and a dot before it if need be"
+                "a table cannot be called so here; write letters, digits and _, at most {LONGEST}, with a schema and \
+                 a dot before it if need be"
             )));
         }
         Ok(Self { schema: schema.map(Into::into), name: name.into() })

@@ -38,6 +38,11 @@ pub(crate) struct Parsed {
 pub(crate) fn parse(url: &str) -> Result<Parsed> {
     let (scheme, rest) = url.split_once(':').ok_or_else(unknown)?;
     let (rest, options) = rest.split_once('?').unwrap_or((rest, ""));
+    if options.contains('@') {
+        return Err(Error::misconfigured(
+            "there is an @ where none belongs; in a user or a password write ? as %3F, and in an option @ as %40",
+        ));
+    }
     let (mut table, mut migrate, mut guard, mut others) = (None, None, false, Vec::new());
     for option in options.split('&').filter(|option| !option.is_empty()) {
         match option.split_once('=').unwrap_or((option, "")) {
@@ -118,4 +123,71 @@ fn decoded(text: &str) -> Result<String> {
 
 fn is_yes(value: &str) -> bool {
     !matches!(value, "0" | "false" | "no")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_a_database_and_how_it_is_used() {
+        let parsed = parse("sqlite:///var/lib/a%20b.db?table=app.locks&migrate=0&guard=1").unwrap();
+        assert!(parsed.place == Place::Sqlite("/var/lib/a b.db".into()));
+        assert_eq!(
+            (parsed.table, parsed.migrate, parsed.guard),
+            (Table::new("app.locks").ok(), Some(false), true)
+        );
+        let parsed = parse("postgresql://me:pw@host:5433/app?sslmode=require&table=locks").unwrap();
+        assert!(parsed.place == Place::Postgres("postgres://me:pw@host:5433/app?sslmode=require".into()));
+        assert_eq!(parsed.label, "postgres://host:5433/app");
+        let parsed = parse("mariadb://me:p%40w@host/app").unwrap();
+        assert!(parsed.place == Place::MySql("mysql://me:p%40w@host/app".into()));
+    }
+
+    #[test]
+    fn what_is_no_database_that_others_can_share_is_refused() {
+        for url in [
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite:file:x",
+            "sqlite://host/x",
+            "sqlite:a%00b",
+            "sqlite:x?mode=ro",
+            "postgres:host",
+            "mysql:",
+            "redis://h",
+            "x",
+            "sqlite:x?table=a-b",
+        ] {
+            assert!(parse(url).is_err_and(|error| error.is_misconfigured()), "{url}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod properties {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn urls() -> impl Strategy<Value = String> {
+        let secret = prop_oneof!["hunter2", "[!-~]{0,4}hunter2[!-~]{0,4}", "\\PC{0,3}hunter2\\PC{0,3}"];
+        let rest = "[a-z]{1,5}(:[0-9]{1,5})?(/[a-z]{0,3})?(\\?(table|migrate|sslmode)=[a-z0-9;:]{0,6})?";
+        (prop_oneof!["postgres", "postgresql", "mysql", "mariadb"], "[a-z]{0,3}", secret, rest, 0..3)
+            .prop_map(|(scheme, user, secret, rest, form)| match form {
+                0 => format!("{scheme}://{user}:{secret}@{rest}"),
+                1 => format!("{scheme}://{rest}?password={secret}"),
+                _ => format!("{scheme}:{secret}@{rest}"),
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn no_url_shows_its_password(url in urls()) {
+            let shown = match parse(&url) {
+                Ok(parsed) => parsed.label,
+                Err(error) => format!("{error} {error:?}"),
+            };
+            prop_assert!(!shown.contains("hunter2"), "{url}: {shown}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Connections: ours, and those that a caller lends.
 
+#[cfg(feature = "sqlite")]
+pub(crate) mod local;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
 #[cfg(feature = "postgres")]

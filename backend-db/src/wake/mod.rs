@@ -6,6 +6,7 @@ pub(crate) mod listen;
 pub(crate) mod room;
 #[cfg(feature = "sqlite")]
 pub(crate) mod side_file;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod waited;
 
 use std::any::Any;

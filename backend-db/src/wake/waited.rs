@@ -51,6 +51,7 @@ impl Waited {
     }
 
     /// Anything may be free.
+    #[cfg(feature = "postgres")]
     pub(crate) fn all_changed(&self) {
         self.site.notify_all();
     }

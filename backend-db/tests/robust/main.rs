@@ -11,12 +11,14 @@ mod outages;
 mod pooler;
 mod support;
 mod tables;
+mod wakes;
 
 /// They mostly wait for servers.
 const AT_ONCE: usize = 4;
 
 fn main() -> ExitCode {
-    let tests = [callers::TESTS, crashes::TESTS, outages::TESTS, pooler::TESTS, tables::TESTS].concat();
+    let tests =
+        [callers::TESTS, crashes::TESTS, outages::TESTS, pooler::TESTS, tables::TESTS, wakes::TESTS].concat();
     let boxed = |(name, test): (&str, fn() -> Outcome)| (name.to_owned(), Box::new(test) as Box<_>);
     run_at_once(
         "db",

@@ -12,6 +12,7 @@ pub(crate) const TESTS: &[Test] = servers::tests![
     a_dropped_table_is_told_and_migrating_brings_it_back,
     newer_tables_are_refused,
     tables_made_by_hand_are_used_and_none_are_made_unasked,
+    the_migrations_of_diesel_make_the_same_tables_and_take_them_away,
     a_table_can_have_another_name,
     a_table_can_stand_in_a_schema,
     two_long_names_with_one_short_form_are_told_apart,
@@ -64,6 +65,47 @@ fn tables_made_by_hand_are_used_and_none_are_made_unasked() -> Outcome {
         database.sql(&schema_sql(kind, "tenure_lock")?)?;
         let store = builder(&database.url()).migrate(false).connect()?;
         Lock::new(&store, "job").try_acquire()?.release()?;
+    }
+    Ok(())
+}
+
+fn the_migrations_of_diesel_make_the_same_tables_and_take_them_away() -> Outcome {
+    use diesel::backend::Backend;
+    use diesel::{Connection, MysqlConnection, PgConnection, SqliteConnection};
+    use diesel_migrations::{FileBasedMigrations, MigrationHarness};
+
+    fn failed(error: impl std::fmt::Debug) -> Stop {
+        Stop::failed(format!("{error:?}"))
+    }
+    fn there_and_back<DB: Backend, C: MigrationHarness<DB>>(
+        mut link: C,
+        kind: &str,
+        database: &Database,
+    ) -> Outcome {
+        let migrations = || {
+            let folder = format!("{}/migrations/{kind}", env!("CARGO_MANIFEST_DIR"));
+            FileBasedMigrations::from_path(folder).map_err(failed)
+        };
+        link.run_pending_migrations(migrations()?).map_err(failed)?;
+        let store = builder(&database.url()).migrate(false).connect()?;
+        Lock::new(&store, "job").try_acquire()?.release()?;
+        link.revert_all_migrations(migrations()?).map_err(failed)?;
+        misconfigured(builder(&database.url()).migrate(false).connect(), "is not there")
+    }
+    for database in Database::all()? {
+        let url = database.url();
+        match &database {
+            Database::Sqlite(_) => {
+                let link = SqliteConnection::establish(url.trim_start_matches("sqlite:"));
+                there_and_back(link.map_err(failed)?, "sqlite", &database)?;
+            }
+            Database::Postgres(_) => {
+                there_and_back(PgConnection::establish(&url).map_err(failed)?, "postgres", &database)?;
+            }
+            Database::MariaDb(_) => {
+                there_and_back(MysqlConnection::establish(&url).map_err(failed)?, "mysql", &database)?;
+            }
+        }
     }
     Ok(())
 }
