@@ -10,6 +10,10 @@ pub mod model;
 pub mod prelude;
 mod url;
 
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub use tenure_db as db;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub use tenure_db::Db;
 #[cfg(feature = "fs")]
 pub use tenure_fs as fs;
 #[cfg(feature = "fs")]
@@ -49,6 +53,9 @@ pub use tenure_core::*;
 /// | `redis+sentinel://[[user]:password@]host[:port][,host[:port]..]/master[/database]` | the master that sentinels name; `rediss+sentinel:` through TLS |
 /// | `redis+quorum://[[user]:password@]host[:port],host[:port],host[:port][/database]` | a majority of independent servers; `rediss+quorum:` through TLS |
 /// | `memcache://host[:port][,host[:port]..]` | one or several memcacheds, each with a part of the locks (feature `memcached`) |
+/// | `sqlite:locks.db`, `sqlite:///var/lib/app.db` | a table in a SQLite file (feature `sqlite`) |
+/// | `postgres://[user[:password]@]host[:port]/database` | a table in PostgreSQL (feature `postgres`) |
+/// | `mysql://[user[:password]@]host[:port]/database` | a table in MariaDB or MySQL (feature `mysql`) |
 ///
 /// Options of a store in Redis stand behind a `?`: `fair=1`, `guard=1`, `wake=channel`, and for a socket `user`,
 /// `pass` and `db`. With `?profile=plain` or `?profile=django` a lock excludes those of other libraries; see
@@ -83,6 +90,8 @@ pub fn connect_with(url: &str, settings: Settings) -> Result<AnyBackend> {
         url::Store::LocMem => Ok(LocMem::with_settings(settings).into()),
         #[cfg(feature = "redis")]
         url::Store::Redis => Ok(Redis::builder(url).settings(settings).connect()?.into()),
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+        url::Store::Db => Ok(Db::builder(url).settings(settings).connect()?.into()),
         #[cfg(feature = "redis")]
         url::Store::Quorum => Ok(Quorum::url(url)?.settings(settings).connect()?.into()),
         #[cfg(feature = "memcached")]

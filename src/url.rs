@@ -14,6 +14,8 @@ pub(crate) enum Store {
     Quorum,
     #[cfg(feature = "memcached")]
     Memcached,
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    Db,
 }
 
 /// Tells by the scheme. A URL may hold a password, so nothing but its scheme is ever repeated.
@@ -44,6 +46,12 @@ pub(crate) fn parse(url: &str) -> Result<Store> {
         ("redis+quorum" | "rediss+quorum", _) => Ok(Store::Quorum),
         #[cfg(feature = "memcached")]
         ("memcache", _) => Ok(Store::Memcached),
+        #[cfg(feature = "sqlite")]
+        ("sqlite", _) => Ok(Store::Db),
+        #[cfg(feature = "postgres")]
+        ("postgres" | "postgresql", _) => Ok(Store::Db),
+        #[cfg(feature = "mysql")]
+        ("mysql" | "mariadb", _) => Ok(Store::Db),
         ("mem", _) => Err(Error::misconfigured("\"mem:\" is the whole URL of a store in memory")),
         _ => Err(Error::misconfigured(format!(
             "this build knows no store {:?}; it knows {}",
@@ -85,6 +93,12 @@ const SCHEMES: &[&str] = &[
     "memcache:",
     #[cfg(feature = "redis")]
     "rediss+quorum:",
+    #[cfg(feature = "sqlite")]
+    "sqlite:",
+    #[cfg(feature = "postgres")]
+    "postgres:",
+    #[cfg(feature = "mysql")]
+    "mysql:",
 ];
 
 #[cfg(test)]
@@ -96,7 +110,7 @@ mod properties {
         prop_oneof![
             "\\PC{0,20}",
             "[a-z+.:/@ -]{0,5}(//)[a-z]{0,3}:?hunter2[a-z:]{0,3}@\\PC{0,9}",
-            "(rediss?(\\+cluster|\\+sentinel|\\+quorum)?|postgres|memcache|mem|sqlite|MEM)(:|://|//)([a-z]{0,2}:)?hunter2@[a-z]{0,5}(:[0-9]{1,4})?",
+            "(rediss?(\\+cluster|\\+sentinel|\\+quorum)?|postgres|mysql|memcache|mem|sqlite|MEM)(:|://|//)([a-z]{0,2}:)?hunter2@[a-z]{0,5}(:[0-9]{1,4})?",
             "(file|mem):\\PC{0,9}",
         ]
     }
@@ -115,6 +129,10 @@ mod properties {
                 Ok(Store::Quorum) => prop_assert!(url.contains("+quorum:")),
                 #[cfg(feature = "memcached")]
                 Ok(Store::Memcached) => prop_assert!(url.starts_with("memcache:")),
+                #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+                Ok(Store::Db) => {
+                    prop_assert!(["sqlite:", "postgres", "mysql:", "mariadb:"].iter().any(|scheme| url.starts_with(scheme)));
+                }
                 Err(error) => {
                     let shown = format!("{error} {error:?}");
                     prop_assert!(error.is_misconfigured() && !shown.contains("hunter2"), "{url}: {shown}");

@@ -92,6 +92,19 @@ impl Client {
     }
 }
 
+/// The interpreter of one of the Python environments.
+///
+/// # Errors
+///
+/// [`Absent`] if it is not installed.
+pub fn python(environment: &str) -> Result<PathBuf, Absent> {
+    let python = installed().join(environment).join("bin/python");
+    if python.exists() {
+        return Ok(python);
+    }
+    Err(Absent::new(format!("{environment} is not installed; run cargo xtask interop")))
+}
+
 /// Where `cargo xtask interop` puts what it installs.
 fn installed() -> PathBuf {
     let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/interop");

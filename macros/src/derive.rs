@@ -11,6 +11,8 @@ use syn::{
     parenthesized, parse_quote, token,
 };
 
+use crate::diesel::Row;
+
 /// How long a tuple can be that is a `LockKey`.
 const LONGEST_KEY: usize = 8;
 
@@ -71,6 +73,8 @@ struct Described {
     /// The key as the fields' attributes mark it.
     marked: Vec<KeyField>,
     krate: Option<Path>,
+    /// What diesel's attributes say, where those of `lockable` say nothing.
+    row: Row,
 }
 
 /// A field that is the key or a part of it.
@@ -84,7 +88,7 @@ struct KeyField {
 
 impl Described {
     fn read(input: &DeriveInput, fields: &Fields) -> Result<Self> {
-        let mut described = Self::default();
+        let mut described = Self { row: Row::read(input)?, ..Self::default() };
         for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("lockable")) {
             attribute.parse_nested_meta(|meta| described.read_struct(&meta))?;
         }
@@ -146,11 +150,11 @@ impl Described {
         Ok(())
     }
 
-    fn model(&self, input: &DeriveInput) -> Result<&LitStr> {
-        self.model.as_ref().ok_or_else(|| {
+    fn model(&self, input: &DeriveInput) -> Result<LitStr> {
+        self.model.clone().or_else(|| self.row.model()).ok_or_else(|| {
             let message = format!(
                 "say which model the records of `{}` are of, by a name that no other model has: \
-                 `#[lockable(model = \"shop.order\")]`",
+                 `#[lockable(model = \"shop.order\")]`, or by its table: `#[diesel(table_name = orders)]`",
                 input.ident
             );
             Error::new(input.ident.span(), message)
@@ -165,7 +169,11 @@ impl Described {
             );
             return Err(Error::new(named.span(), message));
         }
-        let named = self.named.iter().map(|member| field(member, input, fields));
+        let of_row = match (self.named.first(), self.marked.first()) {
+            (None, None) => self.row.key(input, fields)?,
+            _ => Vec::new(),
+        };
+        let named = self.named.iter().chain(&of_row).map(|member| field(member, input, fields));
         let key = named.chain(self.marked.iter().cloned().map(Ok)).collect::<Result<Vec<_>>>()?;
         match key.get(LONGEST_KEY) {
             _ if key.is_empty() => {

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod derive;
+mod diesel;
 mod function;
 mod model;
 mod options;
@@ -360,7 +361,28 @@ fn attribute(
 ///
 /// A key must be a `KeyPart`: a number, `bool`, `char`, text, or an `Option` of these. One that is not but
 /// has `Display`, such as a UUID, is marked `#[lockable(key, display)]`.
-#[proc_macro_derive(Lockable, attributes(lockable))]
+///
+/// # Records of diesel
+///
+/// What diesel's attributes say need not be said again: the model is the table's name, without its module
+/// or schema, and the key is the primary key, which is `id` if nothing else is said.
+///
+/// ```
+/// # use tenure::{Lockable, Name};
+/// #[derive(Lockable)] // and Identifiable, Queryable, ..
+/// #[diesel(table_name = order_lines, primary_key(order_id, line))]
+/// struct Line {
+///     order_id: i64,
+///     #[diesel(column_name = line)]
+///     number: i32,
+/// }
+///
+/// assert_eq!(Name::of(&Line { order_id: 7, number: 2 })?.as_str(), "order_lines:pk:7:2");
+/// # Ok::<(), tenure::Error>(())
+/// ```
+///
+/// Two databases that share a store of locks may each have a table of that name: give the model then.
+#[proc_macro_derive(Lockable, attributes(lockable, diesel))]
 pub fn lockable(input: TokenStream) -> TokenStream {
     let derived = syn::parse(input).and_then(|input| derive::expand(&input));
     derived.unwrap_or_else(syn::Error::into_compile_error).into()

@@ -144,3 +144,67 @@ fn a_derived_record_is_the_one_written_by_hand() {
     }
     assert_eq!(name(&Foo { id: 7 }), name(&Derived { id: 7 }));
 }
+
+/// What diesel's derives would be given; nothing of diesel is needed for its attributes to be read.
+mod rows {
+    use super::*;
+
+    #[test]
+    fn a_row_is_locked_by_its_table_and_its_primary_key() {
+        #[derive(Lockable)]
+        #[diesel(table_name = crate::schema::r#orders)]
+        #[diesel(primary_key(tenant, r#type))]
+        struct Row {
+            #[diesel(column_name = r#type)]
+            id: i64,
+            #[diesel(column_name = "tenant", sql_type = Nothing<A, B>)]
+            owner: String,
+        }
+        let row = Row { id: 7, owner: "a:b".into() };
+        assert_eq!(Row::MODEL, "orders");
+        assert_eq!(name(&row), "orders:pk:a%3Ab:7");
+    }
+
+    #[test]
+    fn without_a_primary_key_it_is_id_as_for_diesel() {
+        #[derive(Lockable)]
+        #[diesel(check_for_backend(diesel::sqlite::Sqlite, diesel::pg::Pg), table_name = orders)]
+        #[diesel(treat_none_as_null = true, belongs_to(Customer, foreign_key = customer), aggregate)]
+        #[diesel(base_query = orders::table.filter(orders::open.eq(a::<B, C>())), base_query_type = Q<A, B>)]
+        struct Row {
+            id: i64,
+        }
+        #[derive(Lockable)]
+        #[diesel(table_name = orders)]
+        struct Renamed {
+            #[diesel(column_name = id)]
+            number: i64,
+            #[diesel(column_name = other)]
+            id: &'static str,
+        }
+        assert_eq!(name(&Row { id: 7 }), "orders:pk:7");
+        let renamed = Renamed { number: 7, id: "8" };
+        assert_eq!(name(&renamed), "orders:pk:7");
+        assert_eq!(renamed.id, "8");
+    }
+
+    #[test]
+    fn what_lockable_says_comes_before_what_diesel_says() {
+        #[derive(Lockable)]
+        #[diesel(table_name = orders, primary_key(missing))]
+        #[lockable(model = "shop.order", key = number)]
+        struct Named {
+            number: i64,
+        }
+        #[derive(Lockable)]
+        #[diesel(table_name = orders)]
+        struct Marked {
+            #[lockable(key, display)]
+            number: Uuid,
+            id: i64,
+        }
+        assert_eq!(name(&Named { number: 7 }), "shop.order:pk:7");
+        let marked = Marked { number: Uuid(7), id: 8 };
+        assert_eq!((name(&marked).as_str(), marked.id), ("orders:pk:0007", 8));
+    }
+}

@@ -4,17 +4,26 @@
 #![forbid(unsafe_code)]
 
 mod certificates;
+mod client;
 mod cluster;
+mod mariadb;
 mod memcached;
+mod pgbouncer;
+mod postgres;
 mod process;
 mod proxy;
 mod redis;
 mod sentinel;
+mod template;
 mod trials;
+mod unprivileged;
 
 pub use certificates::Certificates;
 pub use cluster::{Cluster, cluster};
+pub use mariadb::{MariaDb, mariadb};
 pub use memcached::{Memcached, memcached};
+pub use pgbouncer::PgBouncer;
+pub use postgres::{Postgres, postgres};
 pub use process::{Process, free_port};
 pub use proxy::{Plan, Proxy, Trouble};
 pub use redis::{Redis, redis};

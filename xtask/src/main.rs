@@ -10,11 +10,25 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::{env, fs};
 
-/// What the tests need beyond cargo, as Debian packages: `flock(1)` and `setpriv`, `ps`, `script`.
-const PACKAGES: &[&str] = &["util-linux", "procps", "bsdutils", "openssl", "redis-server", "memcached"];
+/// What the tests need beyond cargo, as Debian packages: `flock(1)` and `setpriv`, `ps`, `script`, servers,
+/// and the clients of databases as libraries.
+const PACKAGES: &[&str] = &[
+    "util-linux",
+    "procps",
+    "bsdutils",
+    "openssl",
+    "redis-server",
+    "memcached",
+    "postgresql",
+    "pgbouncer",
+    "libpq-dev",
+    "mariadb-server",
+    "libmariadb-dev",
+];
 
 const USAGE: &str = "\
 cargo xtask test [ARGS..]    install what the tests need (Debian), then run them all
+cargo xtask install          install only that
 cargo xtask outside          build and run a crate that uses tenure from outside of the workspace
 cargo xtask models [MODEL]   try out how threads and time get in each other's way, for two seconds a model;
                              --seconds N or --iterations N for more, --schedule S to repeat a failure
@@ -40,6 +54,7 @@ fn main() -> ExitCode {
             .and_then(|()| if rest.is_empty() { models(&[]) } else { Ok(()) })
             .and_then(|()| smoke(rest))
             .and_then(|()| test(rest)),
+        "install" => install(PACKAGES),
         "outside" => outside(),
         "models" => models(rest),
         "bench" => run(cargo().args(["bench", "--package", "tenure"]).args(rest)),

@@ -1,0 +1,3 @@
+DROP TABLE IF EXISTS tenure_lock_guard;
+DROP TABLE IF EXISTS tenure_lock_meta;
+DROP TABLE IF EXISTS tenure_lock;

@@ -1,0 +1,30 @@
+-- Locks: one row for each name that was ever asked for, until it has long been unused.
+-- Moments, fences and dates are microseconds since 1970 by the server's clock.
+CREATE TABLE IF NOT EXISTS tenure_lock (
+    name bytea NOT NULL PRIMARY KEY,        -- the key, or a short form of it
+    whole bytea,                            -- the whole key, if name is a short form
+    token bytea NOT NULL DEFAULT '',        -- whose it is; nothing if nobody's
+    fence bigint NOT NULL DEFAULT 0,        -- the last fence that was given
+    ends bigint NOT NULL DEFAULT 0,         -- when it is free
+    granted bigint NOT NULL DEFAULT 0,      -- since when it is held
+    label bytea NOT NULL DEFAULT '',        -- who has it, for people
+    state bigint NOT NULL DEFAULT 0,        -- 1 while it is closed because it was taken away by force
+    loser bytea NOT NULL DEFAULT '',        -- from whom it was taken away last
+    reason bytea NOT NULL DEFAULT '',       -- and why
+    awaited bigint NOT NULL DEFAULT 0       -- until when somebody is known to wait
+) WITH (fillfactor = 50);
+
+-- One row: the version of these tables, and the highest fence of names that were forgotten.
+CREATE TABLE IF NOT EXISTS tenure_lock_meta (
+    id bigint NOT NULL PRIMARY KEY,
+    version bigint NOT NULL,
+    last_fence bigint NOT NULL
+);
+
+INSERT INTO tenure_lock_meta (id, version, last_fence) VALUES (1, 1, 0) ON CONFLICT (id) DO NOTHING;
+
+-- At most one row: when locks open after a crash, which empties a table that is not logged.
+CREATE UNLOGGED TABLE IF NOT EXISTS tenure_lock_guard (
+    id bigint NOT NULL PRIMARY KEY,
+    opens bigint NOT NULL
+);

@@ -1,0 +1,2 @@
+DROP TABLE IF EXISTS tenure_lock_meta;
+DROP TABLE IF EXISTS tenure_lock;
