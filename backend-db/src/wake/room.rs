@@ -58,6 +58,13 @@ const TURN: i64 = 4;
 /// How long whoever has the seat waits for its process to get the lock.
 const OFFER: Duration = Duration::from_millis(20);
 
+/// For how long the first of those who wait asks often, if nobody has sat down: a process that takes a lock
+/// again and again steps back for [`STEP_BACK`] now and then, and is to be met there.
+const KEEN: Duration = Duration::from_secs(2);
+
+/// For how long core lets other processes go first.
+const STEP_BACK: Duration = Duration::from_millis(2);
+
 impl Rooms {
     pub(crate) fn new(server: &MySql, table: String, site: Site) -> Self {
         Self { server: server.patient(), table, site, here: Slot::default() }
@@ -313,7 +320,7 @@ impl Waiting {
 
     /// Waits in the room until the session fails or nobody wants it.
     fn serve(&self, house: &House, mut session: Session) -> QueryResult<()> {
-        let mut pause = Duration::from_millis(1);
+        let (mut pause, mut entered) = (Duration::from_millis(1), Moment::now());
         while self.state().tickets > 0 {
             if !session.has_door && !session.enter(&self.room)? {
                 continue;
@@ -328,7 +335,7 @@ impl Waiting {
                 session.let_in(&self.room)?;
                 self.stay();
                 session.leave(&seat(&self.room))?;
-                pause = Duration::from_millis(1);
+                (pause, entered) = (Duration::from_millis(1), Moment::now());
                 continue;
             }
             session.leave(&seat(&self.room))?;
@@ -337,7 +344,9 @@ impl Waiting {
                 pause = Duration::from_millis(1);
             }
             thread::sleep(pause);
-            pause = (pause * 2).min(house.site.settings().sleep());
+            let most = house.site.settings().sleep();
+            pause =
+                (pause * 2).min(if Moment::now().since(entered) < KEEN { most.min(STEP_BACK) } else { most });
         }
         Ok(())
     }
