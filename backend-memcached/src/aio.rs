@@ -81,7 +81,7 @@ impl AsyncMemcached {
                 Turn::End(end) => return end,
                 Turn::Ask(request) => {
                     let answers = self.0.links[server].exchange(request).await;
-                    Heard::Answers(answers.map_err(|error| doubtful(error, spoke))?)
+                    answers.map_err(|error| doubtful(error, spoke))?.into()
                 }
                 Turn::Stats => {
                     let (dialect, limits) = (self.0.dialect.clone(), self.0.limits);
@@ -186,7 +186,7 @@ impl AsyncBackend for AsyncMemcached {
                 _ => all,
             });
             let mut told = match request.answers() {
-                0 => Ok(Answers::default()),
+                0 => Ok(Answers::asked(now.moment)),
                 _ => self.0.links[server].exchange(request).await,
             };
             for ((index, talk), turn) in chosen.into_iter().zip(talks).zip(turns) {
@@ -195,7 +195,7 @@ impl AsyncBackend for AsyncMemcached {
                     (Turn::Stats, _) => self.hold(talk).await,
                     (Turn::Ask(_), Err(error)) => Err(crate::backend::again(error)),
                     (Turn::Ask(request), Ok(told)) => {
-                        self.go_on(talk, Heard::Answers(told.share(request.answers())), true).await
+                        self.go_on(talk, told.share(request.answers()).into(), true).await
                     }
                 };
             }

@@ -93,7 +93,7 @@ impl Memcached {
                 Turn::End(end) => return end,
                 Turn::Ask(request) => {
                     let answers = self.0.servers.pools[server].exchange(&request);
-                    Heard::Answers(answers.map_err(|error| doubtful(error, spoke))?)
+                    answers.map_err(|error| doubtful(error, spoke))?.into()
                 }
                 Turn::Stats => {
                     let stats = stats::stats(&self.0.dialect.servers[server], "", self.limits());
@@ -114,14 +114,14 @@ impl Memcached {
         };
         let request = turns.iter().filter_map(asked).fold(Request::default(), |all, next| all.and(&next));
         let mut answers = match request.answers() {
-            0 => Ok(Answers::default()),
+            0 => Ok(Answers::asked(now.moment)),
             _ => self.0.servers.pools[server].exchange(&request),
         };
         let each = talks.into_iter().zip(turns).map(|(talk, turn)| match turn {
             Turn::End(end) => end,
             Turn::Stats => self.hold(talk),
             Turn::Ask(request) => match &mut answers {
-                Ok(answers) => self.go_on(talk, Heard::Answers(answers.share(request.answers())), true),
+                Ok(answers) => self.go_on(talk, answers.share(request.answers()).into(), true),
                 Err(error) => Err(again(error)),
             },
         });

@@ -123,7 +123,7 @@ impl Dialect {
     /// that to be certain; neither is known of what others wrote.
     pub(crate) fn rest(&self, place: &Place, item: &Item, record: &Record, now: Now) -> Rest {
         let told = record.remaining(item, now.wall);
-        let sure = record.ttl.map(|ttl| self.seen.look(place.key.as_bytes(), item.cas, ttl, now.moment));
+        let sure = record.ttl.map(|ttl| self.seen.look(place.key.as_bytes(), item, ttl, now.moment));
         // The server deletes it then at the latest.
         let end = item.life.map(|seconds| Duration::from_secs(seconds + 1));
         Rest {
@@ -136,7 +136,7 @@ impl Dialect {
     /// Whether a value stands for a lock that is taken; a look from outside.
     pub(crate) fn is_taken(&self, place: &Place, item: &Item, record: &Record, now: Now) -> bool {
         record.remaining(item, now.wall).is_none_or(|left| !left.is_zero())
-            && !self.seen.is_over(place.key.as_bytes(), item.cas, now.moment)
+            && !self.seen.is_over(place.key.as_bytes(), item, now.moment)
     }
 }
 

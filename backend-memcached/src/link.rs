@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use memcache::exp::{AsyncMetaConnection, Error as WireError};
-use tenure_core::{Error, Result};
+use tenure_core::{Error, Moment, Result};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -61,6 +61,8 @@ struct Line {
 struct Open {
     writer: TcpStream,
     reader: AsyncMetaConnection,
+    /// When it was there.
+    made: Moment,
 }
 
 impl Line {
@@ -82,7 +84,9 @@ impl Line {
                         .for_each(|asked| tell(asked, Err(no_connection(&error.to_string())), resent));
                 }
             };
-            let all: Vec<Asked> = left.by_ref().collect();
+            let (all, stale): (Vec<Asked>, Vec<Asked>) =
+                left.by_ref().partition(|asked| asked.request.is_for(open.made));
+            stale.into_iter().for_each(|asked| tell(asked, Ok(Answers::stale(resent)), resent));
             let (rest, failed) = open.exchange(all, limit, resent).await;
             let Some(source) = failed else { return };
             self.open = None;
@@ -121,7 +125,7 @@ async fn dial(address: &str, limit: Duration) -> std::io::Result<Open> {
     let reader = stream.into_std()?;
     let writer = TcpStream::from_std(reader.try_clone()?)?;
     let reader = AsyncMetaConnection::from_stream(TcpStream::from_std(reader)?);
-    Ok(Open { writer, reader })
+    Ok(Open { writer, reader, made: Moment::now() })
 }
 
 fn timed_out() -> IoError {
@@ -136,7 +140,7 @@ impl Open {
         limit: Duration,
         resent: bool,
     ) -> (Vec<Asked>, Option<WireError>) {
-        let deadline = Instant::now() + limit;
+        let (began, deadline) = (Moment::now(), Instant::now() + limit);
         let bytes: Vec<u8> = all.iter().flat_map(|asked| asked.request.bytes()).copied().collect();
         let written =
             timeout_at(deadline, self.writer.write_all(&bytes)).await.unwrap_or_else(|_| Err(timed_out()));
@@ -145,19 +149,19 @@ impl Open {
         }
         let mut all = all.into_iter();
         while let Some(asked) = all.next() {
-            let read = timeout_at(deadline, self.read(&asked.request)).await;
+            let read = timeout_at(deadline, self.read(&asked.request, began)).await;
             match read.unwrap_or_else(|_| Err(timed_out().into())) {
-                Ok(answers) => tell(asked, Ok(Answers { resent, ..answers }), resent),
+                Ok(answers) => tell(asked, Ok(answers.sent_again(resent)), resent),
                 Err(error) => return (std::iter::once(asked).chain(all).collect(), Some(error)),
             }
         }
         (Vec::new(), None)
     }
 
-    async fn read(&mut self, request: &Request) -> memcache::exp::Result<Answers> {
-        let mut answers = Answers::default();
-        while answers.replies.len() < request.answers() {
-            answers.replies.push(self.reader.receive().await.and_then(Answer::read)?);
+    async fn read(&mut self, request: &Request, began: Moment) -> memcache::exp::Result<Answers> {
+        let mut answers = Answers::asked(began);
+        while answers.count() < request.answers() {
+            answers.push(self.reader.receive().await.and_then(Answer::read)?);
         }
         Ok(answers)
     }

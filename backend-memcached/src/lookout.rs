@@ -117,10 +117,9 @@ impl Lookout {
     }
 
     /// Takes in what was seen, and tells the waiters of what may be free.
-    pub(crate) fn seen(&self, looks: Looks, answers: Option<Answers>, took: Duration, now: Now) {
-        let mut answers = answers.map(|answers| answers.replies.into_iter());
+    pub(crate) fn seen(&self, looks: Looks, mut answers: Option<Answers>, took: Duration, now: Now) {
         for (key, place) in looks.names {
-            let answer = answers.as_mut().map(|answers| answers.next().unwrap_or(Answer::Nothing));
+            let answer = answers.as_mut().map(Answers::take);
             if self.is_free(&key, &place, answer, took, now) {
                 self.site.notify(&key);
             }

@@ -21,6 +21,7 @@ pub(crate) struct Pooled {
     reader: MetaConnection,
     limits: Limits,
     failed: bool,
+    /// When it was there.
     made: Moment,
 }
 
@@ -125,9 +126,12 @@ impl Pool {
         // After a restart of the server every connection from before is dead; each is found out once.
         loop {
             let mut connection = self.get().map_err(|error| doubtful(error, resent))?;
+            if !request.is_for(connection.made) {
+                return Ok(Answers::stale(resent));
+            }
             let old = connection.made < began;
             match connection.exchange(request) {
-                Ok(answers) => return Ok(Answers { resent, ..answers }),
+                Ok(answers) => return Ok(answers.sent_again(resent)),
                 Err(broken) if broken.closed && old => resent = true,
                 Err(broken) => return Err(unanswered(broken.source, broken.closed)),
             }
@@ -198,14 +202,14 @@ impl Pooled {
     }
 
     fn try_exchange(&mut self, request: &Request) -> memcache::exp::Result<Answers> {
-        let deadline = Instant::now() + self.limits.io;
+        let (asked, deadline) = (Moment::now(), Instant::now() + self.limits.io);
         self.writer.set_write_timeout(Some(self.limits.io))?;
         self.writer.write_all(request.bytes())?;
-        let mut answers = Answers::default();
-        while answers.replies.len() < request.answers() {
+        let mut answers = Answers::asked(asked);
+        while answers.count() < request.answers() {
             let left = deadline.saturating_duration_since(Instant::now());
             self.reader.set_io_timeout(Some(left.max(Duration::from_micros(1))));
-            answers.replies.push(self.reader.receive().and_then(Answer::read)?);
+            answers.push(self.reader.receive().and_then(Answer::read)?);
         }
         Ok(answers)
     }

@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     fn item(value: Vec<u8>, life: Option<u64>) -> Item {
-        Item { value, flags: 0, cas: 7, life }
+        Item { value, cas: 7, life, ..Item::default() }
     }
 
     fn record() -> Record {

@@ -11,13 +11,17 @@ use std::time::Duration;
 
 use tenure_core::Moment;
 
+use crate::wire::Item;
+
 /// The values that were seen, by their keys.
 #[derive(Debug, Default)]
 pub(crate) struct Seen(Mutex<HashMap<Box<[u8]>, Sight>>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Sight {
     cas: u64,
+    /// What was seen: a server that is started anew begins to number anew.
+    value: Box<[u8]>,
     since: Moment,
     ttl: Duration,
 }
@@ -28,25 +32,26 @@ const MANY: usize = 1024;
 impl Seen {
     /// Takes in that a value was there at `now`, and says how much longer it must be seen; zero when its
     /// lease has ended.
-    pub(crate) fn look(&self, key: &[u8], cas: u64, ttl: Duration, now: Moment) -> Duration {
+    pub(crate) fn look(&self, key: &[u8], item: &Item, ttl: Duration, now: Moment) -> Duration {
         let mut seen = self.seen();
         if let Some(sight) = seen.get_mut(key) {
-            if sight.cas != cas {
-                *sight = Sight { cas, since: now, ttl };
+            if !sight.is_of(item) {
+                *sight = Sight::new(item, ttl, now);
             }
             return sight.rest(now);
         }
         if seen.len() >= MANY {
             seen.retain(|_, sight| now.since(sight.since) < sight.ttl * 2);
         }
-        let sight = Sight { cas, since: now, ttl };
+        let sight = Sight::new(item, ttl, now);
+        let rest = sight.rest(now);
         seen.insert(key.into(), sight);
-        sight.rest(now)
+        rest
     }
 
     /// Whether the lease of a value is known to have ended.
-    pub(crate) fn is_over(&self, key: &[u8], cas: u64, now: Moment) -> bool {
-        self.seen().get(key).is_some_and(|sight| sight.cas == cas && sight.rest(now).is_zero())
+    pub(crate) fn is_over(&self, key: &[u8], item: &Item, now: Moment) -> bool {
+        self.seen().get(key).is_some_and(|sight| sight.is_of(item) && sight.rest(now).is_zero())
     }
 
     fn seen(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, Sight>> {
@@ -55,6 +60,14 @@ impl Seen {
 }
 
 impl Sight {
+    fn new(item: &Item, ttl: Duration, now: Moment) -> Self {
+        Self { cas: item.cas, value: (&*item.value).into(), since: now, ttl }
+    }
+
+    fn is_of(&self, item: &Item) -> bool {
+        self.cas == item.cas && *self.value == *item.value
+    }
+
     /// One percent for clocks that run apart.
     fn rest(&self, now: Moment) -> Duration {
         let whole = self.ttl + self.ttl / 100 + Duration::from_millis(2);
@@ -69,31 +82,46 @@ mod tests {
     const NOW: Moment = Moment::from_nanos(1_000_000_000_000);
     const TTL: Duration = Duration::from_millis(300);
 
+    fn item(cas: u64) -> Item {
+        Item { cas, value: b"one".to_vec(), ..Item::default() }
+    }
+
     #[test]
     fn a_value_that_does_not_change_ends_with_its_lease_and_not_before() {
         let seen = Seen::default();
-        assert_eq!(seen.look(b"k", 5, TTL, NOW), Duration::from_millis(305));
-        assert!(!seen.look(b"k", 5, TTL, NOW + Duration::from_millis(304)).is_zero());
-        assert!(!seen.is_over(b"k", 5, NOW + Duration::from_millis(304)));
-        assert!(seen.look(b"k", 5, TTL, NOW + Duration::from_millis(305)).is_zero());
-        assert!(seen.is_over(b"k", 5, NOW + Duration::from_millis(305)));
-        assert!(!seen.is_over(b"k", 6, NOW + Duration::from_secs(9)));
+        assert_eq!(seen.look(b"k", &item(5), TTL, NOW), Duration::from_millis(305));
+        assert!(!seen.look(b"k", &item(5), TTL, NOW + Duration::from_millis(304)).is_zero());
+        assert!(!seen.is_over(b"k", &item(5), NOW + Duration::from_millis(304)));
+        assert!(seen.look(b"k", &item(5), TTL, NOW + Duration::from_millis(305)).is_zero());
+        assert!(seen.is_over(b"k", &item(5), NOW + Duration::from_millis(305)));
+        assert!(!seen.is_over(b"k", &item(6), NOW + Duration::from_secs(9)));
     }
 
     #[test]
     fn a_renewed_value_begins_anew() {
         let seen = Seen::default();
-        seen.look(b"k", 5, TTL, NOW);
+        seen.look(b"k", &item(5), TTL, NOW);
         let later = NOW + Duration::from_millis(290);
-        assert_eq!(seen.look(b"k", 6, TTL * 2, later), Duration::from_millis(608));
-        assert!(!seen.look(b"k", 6, TTL * 2, later + Duration::from_millis(400)).is_zero());
+        assert_eq!(seen.look(b"k", &item(6), TTL * 2, later), Duration::from_millis(608));
+        assert!(!seen.look(b"k", &item(6), TTL * 2, later + Duration::from_millis(400)).is_zero());
+    }
+
+    #[test]
+    fn another_value_with_the_number_of_one_before_a_restart_begins_anew() {
+        let seen = Seen::default();
+        seen.look(b"k", &item(5), TTL, NOW);
+        let (other, later) = (Item { value: b"two".to_vec(), ..item(5) }, NOW + TTL * 2);
+        assert!(!seen.is_over(b"k", &other, later));
+        assert_eq!(seen.look(b"k", &other, TTL, later), Duration::from_millis(305));
+        assert!(!seen.is_over(b"k", &item(5), later + TTL * 2));
+        assert!(seen.is_over(b"k", &other, later + TTL * 2));
     }
 
     #[test]
     fn what_is_over_is_forgotten() {
         let seen = Seen::default();
         for key in 0..5000_u32 {
-            seen.look(&key.to_be_bytes(), 1, TTL, NOW + TTL * key);
+            seen.look(&key.to_be_bytes(), &item(1), TTL, NOW + TTL * key);
         }
         assert!(seen.seen().len() <= MANY);
     }

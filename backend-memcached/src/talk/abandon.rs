@@ -2,7 +2,7 @@
 
 use tenure_core::Owner;
 
-use super::{Heard, Talk, Turn};
+use super::{Heard, ROUNDS, Talk, Turn, restless};
 use crate::dialect::{Dialect, Now, Place};
 use crate::wire::Request;
 
@@ -12,6 +12,7 @@ pub(crate) struct Abandon<'a> {
     place: &'a Place,
     owner: Owner,
     step: Step,
+    rounds: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -23,7 +24,7 @@ enum Step {
 
 impl<'a> Abandon<'a> {
     pub(crate) fn new(dialect: &'a Dialect, place: &'a Place, owner: Owner) -> Self {
-        Self { dialect, place, owner, step: Step::Begin }
+        Self { dialect, place, owner, step: Step::Begin, rounds: 0 }
     }
 }
 
@@ -43,13 +44,15 @@ impl Talk for Abandon<'_> {
                 match own {
                     Some(item) => {
                         self.step = Step::Delete;
-                        Turn::Ask(Request::default().delete(key, item.cas))
+                        Turn::Ask(Request::default().delete(key, item.version()))
                     }
                     None => Turn::End(Ok(())),
                 }
             }
-            (Step::Delete, _) => Turn::End(Ok(())),
+            (Step::Delete, Heard::Answers(_)) => Turn::End(Ok(())),
+            _ if self.rounds == ROUNDS => Turn::End(Err(restless())),
             _ => {
+                self.rounds += 1;
                 self.step = Step::Look;
                 Turn::Ask(Request::default().get(key))
             }

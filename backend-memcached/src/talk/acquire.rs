@@ -9,7 +9,7 @@ use crate::dialect::{Dialect, Now, Place, fence, no_numbers};
 use crate::guard::{self, Guard};
 use crate::record::{LONGEST, Record, State, life};
 use crate::stats::Stats;
-use crate::wire::{Answers, Item, Request, Store};
+use crate::wire::{Answers, Item, Request, Store, Version};
 
 /// One attempt, or the restoring of what an owner has.
 ///
@@ -44,6 +44,8 @@ enum Step {
     Put(Put),
     /// Taking back what should not have been put there.
     Undo,
+    /// Looking whether it is there still.
+    Left,
     /// Raising the guard.
     Raise,
     /// Reading what is to be restored.
@@ -56,8 +58,8 @@ struct Put {
     /// By which the number of its change is a fence.
     base: u64,
     since: u64,
-    /// Instead of the value with this number; else where there was none.
-    instead: Option<u64>,
+    /// Instead of this value; else where there was none.
+    instead: Option<Version>,
     before: Option<Before>,
 }
 
@@ -111,7 +113,7 @@ impl<'a> Acquire<'a> {
     }
 
     /// Puts our value where there is none, or in place of another.
-    fn put(&mut self, base: u64, instead: Option<u64>, now: Now) -> Turn<Attempt<Grant>> {
+    fn put(&mut self, base: u64, instead: Option<Version>, now: Now) -> Turn<Attempt<Grant>> {
         self.write(base, None, instead, now.wall, now)
     }
 
@@ -119,7 +121,7 @@ impl<'a> Acquire<'a> {
         &mut self,
         base: u64,
         before: Option<Before>,
-        instead: Option<u64>,
+        instead: Option<Version>,
         since: u64,
         now: Now,
     ) -> Turn<Attempt<Grant>> {
@@ -139,7 +141,7 @@ impl<'a> Acquire<'a> {
         let put = store(self.place, form.flags(), &record, &value);
         let request = match instead {
             None => Request::default().add(&put),
-            Some(cas) => Request::default().swap(&put, cas),
+            Some(version) => Request::default().swap(&put, version),
         };
         let request = request.get(guard::KEY).get(self.place.key.as_bytes());
         self.step = Step::Put(Put { value, base, since, instead, before });
@@ -160,7 +162,7 @@ impl<'a> Acquire<'a> {
         if item.cas == 0 {
             return Err(no_numbers());
         }
-        let unchanged = put.instead == Some(item.cas);
+        let unchanged = put.instead.is_some_and(|version| version.cas == item.cas);
         if item.value == put.value && self.is_fresh(&item) && !unchanged {
             return match put.before.or(base.map(|base| Before { base, fence: fence(base, item.cas) })) {
                 Some(grant) if stands => Ok(self.has(&item, grant, put.since, now)),
@@ -183,7 +185,7 @@ impl<'a> Acquire<'a> {
             return Ok(match unchanged {
                 // There is no memory for two values, so one goes first.
                 true => self.undo(&item),
-                false => self.put(put.base, Some(item.cas), now),
+                false => self.put(put.base, Some(item.version()), now),
             });
         }
         let mut denied = Denied::new();
@@ -224,11 +226,12 @@ impl<'a> Acquire<'a> {
         if fence <= self.floor && !self.restores {
             // The guard was made anew behind a clock that is ahead.
             self.step = Step::Raise;
-            let request = Request::default().delete(self.place.key.as_bytes(), item.cas).get(guard::KEY);
+            let request =
+                Request::default().delete(self.place.key.as_bytes(), item.version()).get(guard::KEY);
             return Turn::Ask(request);
         }
         self.guard().seen(fence);
-        let grant = Grant::new(item.cas, now.moment + self.ttl, base, fence, since);
+        let grant = Grant::new(item.version(), now.moment + self.ttl, base, fence, since);
         Turn::End(Ok(Attempt::Granted(Granted::new(grant, fence, Lease::For(self.ttl)))))
     }
 
@@ -240,12 +243,22 @@ impl<'a> Acquire<'a> {
         }
         // Where values have no room for a fence, it is a new one.
         let before = record.fence.map(|fence| Before { base: record.base, fence });
-        self.write(base, before, Some(item.cas), record.since, now)
+        self.write(base, before, Some(item.version()), record.since, now)
     }
 
     fn undo(&mut self, item: &Item) -> Turn<Attempt<Grant>> {
         self.step = Step::Undo;
-        Turn::Ask(Request::default().delete(self.place.key.as_bytes(), item.cas))
+        Turn::Ask(Request::default().delete(self.place.key.as_bytes(), item.version()))
+    }
+
+    /// Looks whether what is to be taken back is there still.
+    fn look(&mut self) -> Turn<Attempt<Grant>> {
+        self.rounds += 1;
+        if self.rounds > ROUNDS {
+            return Turn::End(Err(restless()));
+        }
+        self.step = Step::Left;
+        Turn::Ask(Request::default().get(self.place.key.as_bytes()))
     }
 
     fn restore(&mut self, item: Option<Item>, now: Now) -> Result<Turn<Attempt<Grant>>> {
@@ -316,26 +329,26 @@ impl<'a> Acquire<'a> {
         };
         let floor = self.guard().top().max(self.floor);
         let guard = Guard::new(stats, self.dialect.longest, floor, now.wall);
-        Turn::Ask(put_guard(&guard, instead.map(|item| item.cas)))
+        Turn::Ask(put_guard(&guard, instead.map(|item| item.version())))
     }
 
     /// Makes fences larger than what the caller has seen.
     fn raise(&mut self, item: Option<Item>) -> Turn<Attempt<Grant>> {
         self.guard().is_gone();
         self.step = Step::Guard;
-        match item.and_then(|item| Some((Guard::read(&item)?, item.cas))) {
-            Some((guard, cas)) => Turn::Ask(put_guard(&guard.raised(self.floor), Some(cas))),
+        match item.and_then(|item| Some((Guard::read(&item)?, item.version()))) {
+            Some((guard, version)) => Turn::Ask(put_guard(&guard.raised(self.floor), Some(version))),
             None => self.read_guard(),
         }
     }
 }
 
-fn put_guard(guard: &Guard, instead: Option<u64>) -> Request {
+fn put_guard(guard: &Guard, instead: Option<Version>) -> Request {
     let value = guard.write();
     let put = Store { key: guard::KEY, flags: 0, life: 0, value: &value };
     let request = match instead {
         None => Request::default().add(&put),
-        Some(cas) => Request::default().swap(&put, cas),
+        Some(version) => Request::default().swap(&put, version),
     };
     request.get(guard::KEY)
 }
@@ -358,6 +371,11 @@ impl Talk for Acquire<'_> {
             }
             (Step::Put(put), Heard::Answers(answers)) => self.is_there(answers, put, now),
             (Step::Undo, Heard::Answers(_)) => Ok(self.read_guard()),
+            (Step::Undo | Step::Raise, Heard::Stale { .. }) => Ok(self.look()),
+            (Step::Left, Heard::Answers(mut answers)) => match answers.take().item() {
+                Some(item) if self.dialect.form.read(&item).owner == Some(self.owner) => Ok(self.undo(&item)),
+                _ => Ok(self.read_guard()),
+            },
             (Step::Raise, Heard::Answers(mut answers)) => {
                 answers.take();
                 let guard = answers.take().item();

@@ -16,13 +16,14 @@ pub(crate) use release::End;
 pub(crate) use renew::Renew;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use tenure_core::{Error, Fence, Moment, Result};
 
 use crate::dialect::{Now, Place};
 use crate::record::{Record, life};
 use crate::stats::Stats;
-use crate::wire::{Answers, Request, Store};
+use crate::wire::{Answers, Request, Store, Version};
 
 /// A question, and how it goes on.
 pub(crate) trait Talk {
@@ -41,6 +42,21 @@ pub(crate) enum Heard {
     Nothing,
     Answers(Answers),
     Stats(Stats),
+    /// The request was not sent: the versions in it were seen on connections that are gone, and may mean
+    /// something else by now.
+    Stale {
+        /// Whether it may have been carried out on one of those.
+        resent: bool,
+    },
+}
+
+impl From<Answers> for Heard {
+    fn from(answers: Answers) -> Self {
+        match answers.stale {
+            true => Self::Stale { resent: answers.resent },
+            false => Self::Answers(answers),
+        }
+    }
 }
 
 /// What to do.
@@ -59,8 +75,8 @@ const ROUNDS: u32 = 12;
 /// What a store keeps of a grant.
 #[derive(Debug)]
 pub struct Grant {
-    /// The number of its latest renewal, by which it is known.
-    cas: AtomicU64,
+    /// Its latest renewal, by which it is known.
+    version: Mutex<Version>,
     /// After this moment, in nanoseconds since boot, nobody may say that it goes on.
     ends: AtomicU64,
     base: u64,
@@ -69,16 +85,16 @@ pub struct Grant {
 }
 
 impl Grant {
-    fn new(cas: u64, ends: Moment, base: u64, fence: Fence, since: u64) -> Self {
-        Self { cas: cas.into(), ends: ends.as_nanos().into(), base, fence, since }
+    fn new(version: Version, ends: Moment, base: u64, fence: Fence, since: u64) -> Self {
+        Self { version: version.into(), ends: ends.as_nanos().into(), base, fence, since }
     }
 
-    fn cas(&self) -> u64 {
-        self.cas.load(Ordering::Acquire)
+    fn version(&self) -> Version {
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_now(&self, cas: u64) {
-        self.cas.store(cas, Ordering::Release);
+    fn is_now(&self, version: Version) {
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = version;
     }
 
     fn ends_at(&self, moment: Moment) {

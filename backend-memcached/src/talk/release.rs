@@ -45,10 +45,10 @@ impl<'a> End<'a> {
             return Turn::End(Err(restless()));
         }
         self.late |= self.grant.is_over(now.moment);
-        let (key, cas) = (self.place.key.as_bytes(), self.grant.cas());
+        let (key, version) = (self.place.key.as_bytes(), self.grant.version());
         let Some(keep) = self.keep.filter(|_| !self.late) else {
             self.step = Step::Delete;
-            return Turn::Ask(Request::default().delete(key, cas));
+            return Turn::Ask(Request::default().delete(key, version));
         };
         let record = Record {
             ttl: Some(keep),
@@ -62,7 +62,7 @@ impl<'a> End<'a> {
         let form = self.dialect.form;
         let value = form.write(&record);
         let request =
-            Request::default().swap(&store(self.place, form.flags(), &record, &value), cas).get(key);
+            Request::default().swap(&store(self.place, form.flags(), &record, &value), version).get(key);
         self.step = Step::Keep(value);
         Turn::Ask(request)
     }
@@ -80,11 +80,13 @@ impl<'a> End<'a> {
             Answer::Done => self.over(),
             Answer::Nothing if self.resent => self.over(),
             Answer::Nothing => Err(Error::lost(Cause::Superseded)),
-            _ => {
-                self.step = Step::Look;
-                Ok(Turn::Ask(Request::default().get(self.place.key.as_bytes())))
-            }
+            _ => Ok(self.look()),
         }
+    }
+
+    fn look(&mut self) -> Turn<()> {
+        self.step = Step::Look;
+        Turn::Ask(Request::default().get(self.place.key.as_bytes()))
     }
 
     fn is_there(&mut self, mut answers: Answers, kept: Option<&[u8]>, now: Now) -> Result<Turn<()>> {
@@ -103,12 +105,12 @@ impl<'a> End<'a> {
         match record.state {
             State::Broken => {
                 self.step = Step::Acknowledge;
-                Ok(Turn::Ask(Request::default().delete(self.place.key.as_bytes(), item.cas)))
+                Ok(Turn::Ask(Request::default().delete(self.place.key.as_bytes(), item.version())))
             }
-            _ if kept.is_some() && item.cas == self.grant.cas() => Err(no_memory()),
-            // It was renewed, and the answer got lost or is under way.
-            _ if !self.late => {
-                self.grant.is_now(item.cas);
+            _ if kept.is_some() && item.cas == self.grant.version().cas => Err(no_memory()),
+            // It was renewed, and the answer got lost or is under way; or it is the one that was meant.
+            _ if !self.late || item.cas == self.grant.version().cas => {
+                self.grant.is_now(item.version());
                 Ok(self.begin(now))
             }
             // Somebody who restored it goes on with it.
@@ -126,14 +128,17 @@ impl Talk for End<'_> {
 
     fn turn(&mut self, heard: Heard, now: Now) -> Turn<()> {
         let step = std::mem::replace(&mut self.step, Step::Begin);
-        if let Heard::Answers(answers) = &heard {
-            self.resent |= answers.resent;
+        match &heard {
+            Heard::Answers(answers) => self.resent |= answers.resent,
+            Heard::Stale { resent } => self.resent |= resent,
+            _ => {}
         }
         let next = match (step, heard) {
             (Step::Delete, Heard::Answers(mut answers)) => self.deleted(&answers.take()),
             (Step::Look, Heard::Answers(answers)) => self.is_there(answers, None, now),
             (Step::Keep(value), Heard::Answers(answers)) => self.is_there(answers, Some(&value), now),
             (Step::Acknowledge, Heard::Answers(_)) => Err(Error::lost(Cause::Forced)),
+            (Step::Delete | Step::Keep(_) | Step::Acknowledge, Heard::Stale { .. }) => Ok(self.look()),
             _ => Ok(self.begin(now)),
         };
         next.unwrap_or_else(|error| Turn::End(Err(error)))

@@ -49,7 +49,7 @@ impl<'a> Renew<'a> {
         let form = self.dialect.form;
         let value = form.write(&record);
         let put = store(self.place, form.flags(), &record, &value);
-        let request = Request::default().swap(&put, self.grant.cas()).get(key);
+        let request = Request::default().swap(&put, self.grant.version()).get(key);
         self.step = Step::Put(value);
         Turn::Ask(request)
     }
@@ -61,10 +61,11 @@ impl<'a> Renew<'a> {
         match record.state {
             State::Broken if own => Err(Error::lost(Cause::Forced)),
             State::Held if own => {
-                let before = self.grant.cas();
-                self.grant.is_now(item.cas);
+                let before = self.grant.version().cas;
+                self.grant.is_now(item.version());
                 match value {
-                    None => Ok(Turn::End(Ok(()))),
+                    None if self.ttl == Duration::MAX => Ok(Turn::End(Ok(()))),
+                    None => Ok(self.begin(now)),
                     // Where values are tokens alone they are all alike, and only the number tells.
                     Some(value) if item.value == value && item.cas != before => {
                         self.grant.ends_at(now.moment + self.ttl);
@@ -107,6 +108,10 @@ impl Talk for Renew<'_> {
         let next = match (step, heard) {
             (Step::Look, Heard::Answers(answers)) => self.is_there(answers, None, now),
             (Step::Put(value), Heard::Answers(answers)) => self.is_there(answers, Some(&value), now),
+            (Step::Put(_), Heard::Stale { .. }) => {
+                self.step = Step::Look;
+                Ok(Turn::Ask(Request::default().get(self.place.key.as_bytes())))
+            }
             _ => Ok(self.begin(now)),
         };
         next.unwrap_or_else(|error| Turn::End(Err(error)))
