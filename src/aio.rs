@@ -50,5 +50,13 @@ pub async fn connect_with(url: &str, settings: Settings) -> Result<AnyBackend> {
         crate::url::Store::Redis => Err(crate::Error::misconfigured(
             "this build speaks to Redis from threads alone; add the feature `redis-async` of tenure",
         )),
+        #[cfg(feature = "memcached-async")]
+        crate::url::Store::Memcached => {
+            Ok(crate::Memcached::builder(url).settings(settings).connect_async().await?.into())
+        }
+        #[cfg(all(feature = "memcached", not(feature = "memcached-async")))]
+        crate::url::Store::Memcached => Err(crate::Error::misconfigured(
+            "this build speaks to memcached from threads alone; add the feature `memcached-async` of tenure",
+        )),
     }
 }

@@ -19,6 +19,12 @@ pub use tenure_locmem::LocMem;
 #[cfg(feature = "macros")]
 #[doc(inline)]
 pub use tenure_macros::{Lockable, lock, lock_model_attribute as lock_model};
+#[cfg(feature = "memcached")]
+pub use tenure_memcached as memcached;
+#[cfg(feature = "memcached-async")]
+pub use tenure_memcached::AsyncMemcached;
+#[cfg(feature = "memcached")]
+pub use tenure_memcached::Memcached;
 #[cfg(feature = "redis")]
 pub use tenure_redis as redis;
 #[cfg(feature = "redis-async")]
@@ -42,11 +48,15 @@ pub use tenure_core::*;
 /// | `redis+cluster://[[user]:password@]host[:port][,host[:port]..]` | a cluster, of which one node that lives is enough; `rediss+cluster:` through TLS |
 /// | `redis+sentinel://[[user]:password@]host[:port][,host[:port]..]/master[/database]` | the master that sentinels name; `rediss+sentinel:` through TLS |
 /// | `redis+quorum://[[user]:password@]host[:port],host[:port],host[:port][/database]` | a majority of independent servers |
+/// | `memcache://host[:port][,host[:port]..]` | one or several memcacheds, each with a part of the locks (feature `memcached`) |
 ///
 /// With `?profile=plain` or `?profile=django` a lock in Redis excludes those of other libraries; see
 #[cfg_attr(feature = "redis", doc = "[`redis::Profile`]")]
 #[cfg_attr(not(feature = "redis"), doc = "`redis::Profile`")]
-/// (feature `redis`). `rediss:` needs the feature `redis-tls`.
+/// (feature `redis`). `rediss:` needs the feature `redis-tls`. `memcache:` has the options `profile=django`,
+/// `placement` and `quarantine=off`; see
+#[cfg_attr(feature = "memcached", doc = "[`memcached`].")]
+#[cfg_attr(not(feature = "memcached"), doc = "the crate `tenure-memcached`.")]
 ///
 /// A `%` in a path stands before two hexadecimal digits, as in any URL: `%20` is a space.
 ///
@@ -74,6 +84,8 @@ pub fn connect_with(url: &str, settings: Settings) -> Result<AnyBackend> {
         url::Store::Redis => Ok(Redis::builder(url).settings(settings).connect()?.into()),
         #[cfg(feature = "redis")]
         url::Store::Quorum => Ok(Quorum::url(url)?.settings(settings).connect()?.into()),
+        #[cfg(feature = "memcached")]
+        url::Store::Memcached => Ok(Memcached::builder(url).settings(settings).connect()?.into()),
     }
 }
 

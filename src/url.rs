@@ -12,6 +12,8 @@ pub(crate) enum Store {
     Redis,
     #[cfg(feature = "redis")]
     Quorum,
+    #[cfg(feature = "memcached")]
+    Memcached,
 }
 
 /// Tells by the scheme. A URL may hold a password, so nothing but its scheme is ever repeated.
@@ -40,6 +42,8 @@ pub(crate) fn parse(url: &str) -> Result<Store> {
         ) => Ok(Store::Redis),
         #[cfg(feature = "redis")]
         ("redis+quorum", _) => Ok(Store::Quorum),
+        #[cfg(feature = "memcached")]
+        ("memcache", _) => Ok(Store::Memcached),
         ("mem", _) => Err(Error::misconfigured("\"mem:\" is the whole URL of a store in memory")),
         _ => Err(Error::misconfigured(format!(
             "this build knows no store {:?}; it knows {}",
@@ -77,6 +81,8 @@ const SCHEMES: &[&str] = &[
     "rediss+sentinel:",
     #[cfg(feature = "redis")]
     "redis+quorum:",
+    #[cfg(feature = "memcached")]
+    "memcache:",
 ];
 
 #[cfg(test)]
@@ -105,6 +111,8 @@ mod properties {
                 Ok(Store::Redis) => prop_assert!(url.starts_with("redis")),
                 #[cfg(feature = "redis")]
                 Ok(Store::Quorum) => prop_assert!(url.starts_with("redis+quorum:")),
+                #[cfg(feature = "memcached")]
+                Ok(Store::Memcached) => prop_assert!(url.starts_with("memcache:")),
                 Err(error) => {
                     let shown = format!("{error} {error:?}");
                     prop_assert!(error.is_misconfigured() && !shown.contains("hunter2"), "{url}: {shown}");

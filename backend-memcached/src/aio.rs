@@ -22,7 +22,7 @@ use crate::lookout::{Due, Lookout};
 use crate::pool::doubtful;
 use crate::stats;
 use crate::talk::{Abandon, Acquire, End, Force, Grant, Heard, Look, Read, Renew, Talk, Turn};
-use crate::wire::{Answers, Request};
+use crate::wire::Request;
 
 /// Locks in memcached, for asynchronous code.
 ///
@@ -80,8 +80,8 @@ impl AsyncMemcached {
             heard = match talk.turn(heard, Now::read()) {
                 Turn::End(end) => return end,
                 Turn::Ask(request) => {
-                    let answers = self.0.links[server].exchange(request).await;
-                    answers.map_err(|error| doubtful(error, spoke))?.into()
+                    let said = self.0.links[server].exchange(request).await;
+                    said.map_err(|error| doubtful(error, spoke))?.into()
                 }
                 Turn::Stats => {
                     let (dialect, limits) = (self.0.dialect.clone(), self.0.limits);
@@ -125,9 +125,9 @@ async fn look_until_closed(lookout: Arc<Lookout>, links: Arc<[Link]>, wake: Arc<
             Due::Now(all) => {
                 for looks in all {
                     let began = Moment::now();
-                    let answers = links[looks.server].exchange(looks.request.clone()).await.ok();
+                    let said = links[looks.server].exchange(looks.request.clone()).await.ok();
                     let now = Now::read();
-                    lookout.seen(looks, answers, now.moment.since(began), now);
+                    lookout.seen(looks, said, now.moment.since(began), now);
                 }
             }
         }
@@ -185,10 +185,7 @@ impl AsyncBackend for AsyncMemcached {
                 Turn::Ask(request) => all.and(request),
                 _ => all,
             });
-            let mut told = match request.answers() {
-                0 => Ok(Answers::asked(now.moment)),
-                _ => self.0.links[server].exchange(request).await,
-            };
+            let mut told = self.0.links[server].exchange(request).await;
             for ((index, talk), turn) in chosen.into_iter().zip(talks).zip(turns) {
                 answers[index] = match (turn, &mut told) {
                     (Turn::End(end), _) => end,

@@ -17,7 +17,7 @@ use crate::lookout::{Due, Lookout};
 use crate::pool::{Pool, doubtful};
 use crate::stats;
 use crate::talk::{Abandon, Acquire, End, Grant, Heard, Read, Renew, Talk, Turn};
-use crate::wire::{Answers, Request};
+use crate::wire::Request;
 
 /// Locks in memcached.
 ///
@@ -92,8 +92,8 @@ impl Memcached {
             heard = match talk.turn(heard, Now::read()) {
                 Turn::End(end) => return end,
                 Turn::Ask(request) => {
-                    let answers = self.0.servers.pools[server].exchange(&request);
-                    answers.map_err(|error| doubtful(error, spoke))?.into()
+                    let said = self.0.servers.pools[server].exchange(&request);
+                    said.map_err(|error| doubtful(error, spoke))?.into()
                 }
                 Turn::Stats => {
                     let stats = stats::stats(&self.0.dialect.servers[server], "", self.limits());
@@ -113,15 +113,12 @@ impl Memcached {
             _ => None,
         };
         let request = turns.iter().filter_map(asked).fold(Request::default(), |all, next| all.and(&next));
-        let mut answers = match request.answers() {
-            0 => Ok(Answers::asked(now.moment)),
-            _ => self.0.servers.pools[server].exchange(&request),
-        };
+        let mut said = self.0.servers.pools[server].exchange(&request);
         let each = talks.into_iter().zip(turns).map(|(talk, turn)| match turn {
             Turn::End(end) => end,
             Turn::Stats => self.hold(talk),
-            Turn::Ask(request) => match &mut answers {
-                Ok(answers) => self.go_on(talk, answers.share(request.answers()).into(), true),
+            Turn::Ask(request) => match &mut said {
+                Ok(said) => self.go_on(talk, said.share(request.answers()).into(), true),
                 Err(error) => Err(again(error)),
             },
         });
@@ -177,9 +174,9 @@ fn look_until_closed(lookout: &Lookout, servers: &Servers) {
             Due::Now(all) => {
                 for looks in all {
                     let began = Moment::now();
-                    let answers = servers.pools[looks.server].exchange(&looks.request).ok();
+                    let said = servers.pools[looks.server].exchange(&looks.request);
                     let now = Now::read();
-                    lookout.seen(looks, answers, now.moment.since(began), now);
+                    lookout.seen(looks, said.ok(), now.moment.since(began), now);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Opening a store: where the servers are, and how long they may take.
 
 use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use tenure_core::{Error, Result, Settings};
@@ -172,6 +173,12 @@ impl Plan {
 }
 
 pub(crate) fn check_server(server: &str, limits: Limits) -> Result<()> {
+    if !is_one(server.to_socket_addrs().into_iter().flatten()) {
+        return Err(Error::misconfigured(format!(
+            "{server} has several addresses, which may be several servers; name each of them in the URL, so that \
+             every lock has one place",
+        )));
+    }
     if !stats::ask(server, "mn", limits)?.starts_with("MN") {
         let version = stats::ask(server, "version", limits)?;
         let version = version.trim().trim_start_matches("VERSION ");
@@ -184,6 +191,14 @@ pub(crate) fn check_server(server: &str, limits: Limits) -> Result<()> {
         Some("no") => Err(no_numbers()),
         _ => Ok(()),
     }
+}
+
+/// Whether these are the addresses of one server, which may have one of each kind.
+fn is_one(addresses: impl Iterator<Item = SocketAddr>) -> bool {
+    let (mut four, mut six): (Vec<SocketAddr>, Vec<SocketAddr>) = addresses.partition(SocketAddr::is_ipv4);
+    four.dedup();
+    six.dedup();
+    four.len() <= 1 && six.len() <= 1
 }
 
 impl fmt::Debug for Builder {
@@ -202,4 +217,20 @@ fn within(setting: &str, value: Duration) -> Result<()> {
         return Ok(());
     }
     Err(Error::misconfigured(format!("{setting} is {value:?}; it must be {least:?} to {most:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_several_servers_is_told_from_one_of_two_kinds_of_addresses() {
+        let addresses = |texts: &[&str]| {
+            let read: Vec<SocketAddr> = texts.iter().map(|text| text.parse().unwrap()).collect();
+            is_one(read.into_iter())
+        };
+        assert!(addresses(&["10.0.0.1:5"]) && addresses(&["[::1]:5", "127.0.0.1:5"]) && addresses(&[]));
+        assert!(addresses(&["10.0.0.1:5", "10.0.0.1:5"]));
+        assert!(!addresses(&["10.0.0.1:5", "10.0.0.2:5"]) && !addresses(&["[::1]:5", "[::2]:5"]));
+    }
 }

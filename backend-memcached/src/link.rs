@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::Limits;
 use crate::pool::{is_closed, no_connection, unanswered};
-use crate::wire::{Answer, Answers, Request};
+use crate::wire::{Answer, Answers, Request, Said};
 
 /// Hands requests to the task that owns the connection, which ends when this is dropped.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(crate) struct Link {
 
 struct Asked {
     request: Request,
-    answer: oneshot::Sender<Result<Answers>>,
+    answer: oneshot::Sender<Result<Said>>,
 }
 
 /// How many requests are sent in one go.
@@ -43,7 +43,7 @@ impl Link {
     }
 
     /// Sends a request, and waits for its answers.
-    pub(crate) async fn exchange(&self, request: Request) -> Result<Answers> {
+    pub(crate) async fn exchange(&self, request: Request) -> Result<Said> {
         let over =
             || Error::unavailable("the tokio runtime of the store has ended; connect it in one that lasts");
         let (answer, told) = oneshot::channel();
@@ -61,7 +61,6 @@ struct Line {
 struct Open {
     writer: TcpStream,
     reader: AsyncMetaConnection,
-    /// When it was there.
     made: Moment,
 }
 
@@ -85,8 +84,8 @@ impl Line {
                 }
             };
             let (all, stale): (Vec<Asked>, Vec<Asked>) =
-                left.by_ref().partition(|asked| asked.request.is_for(open.made));
-            stale.into_iter().for_each(|asked| tell(asked, Ok(Answers::stale(resent)), resent));
+                left.partition(|asked| asked.request.fits(open.made));
+            stale.into_iter().for_each(|asked| tell(asked, Ok(Said::Stale { resent }), resent));
             let (rest, failed) = open.exchange(all, limit, resent).await;
             let Some(source) = failed else { return };
             self.open = None;
@@ -113,9 +112,9 @@ impl Line {
 }
 
 /// Answers one; nobody may be there any more to hear it.
-fn tell(asked: Asked, answers: Result<Answers>, resent: bool) {
-    let answers = answers.map_err(|error| crate::pool::doubtful(error, resent));
-    let _ = asked.answer.send(answers);
+fn tell(asked: Asked, said: Result<Said>, resent: bool) {
+    let said = said.map_err(|error| crate::pool::doubtful(error, resent));
+    let _ = asked.answer.send(said);
 }
 
 async fn dial(address: &str, limit: Duration) -> std::io::Result<Open> {
@@ -140,7 +139,7 @@ impl Open {
         limit: Duration,
         resent: bool,
     ) -> (Vec<Asked>, Option<WireError>) {
-        let (began, deadline) = (Moment::now(), Instant::now() + limit);
+        let (deadline, sent) = (Instant::now() + limit, Moment::now());
         let bytes: Vec<u8> = all.iter().flat_map(|asked| asked.request.bytes()).copied().collect();
         let written =
             timeout_at(deadline, self.writer.write_all(&bytes)).await.unwrap_or_else(|_| Err(timed_out()));
@@ -149,19 +148,19 @@ impl Open {
         }
         let mut all = all.into_iter();
         while let Some(asked) = all.next() {
-            let read = timeout_at(deadline, self.read(&asked.request, began)).await;
+            let read = timeout_at(deadline, self.read(&asked.request)).await;
             match read.unwrap_or_else(|_| Err(timed_out().into())) {
-                Ok(answers) => tell(asked, Ok(answers.sent_again(resent)), resent),
+                Ok(answers) => tell(asked, Ok(Said::Answered(Answers { sent, resent, ..answers })), resent),
                 Err(error) => return (std::iter::once(asked).chain(all).collect(), Some(error)),
             }
         }
         (Vec::new(), None)
     }
 
-    async fn read(&mut self, request: &Request, began: Moment) -> memcache::exp::Result<Answers> {
-        let mut answers = Answers::asked(began);
-        while answers.count() < request.answers() {
-            answers.push(self.reader.receive().await.and_then(Answer::read)?);
+    async fn read(&mut self, request: &Request) -> memcache::exp::Result<Answers> {
+        let mut answers = Answers::new(self.made);
+        while answers.replies.len() < request.answers() {
+            answers.replies.push(self.reader.receive().await.and_then(Answer::read)?);
         }
         Ok(answers)
     }

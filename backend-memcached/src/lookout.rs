@@ -9,7 +9,7 @@ use tenure_core::{Moment, Site};
 
 use crate::dialect::{Dialect, Now, Place};
 use crate::pace::Pace;
-use crate::wire::{Answer, Answers, Request};
+use crate::wire::{Answer, Request, Said};
 
 /// The names that somebody waits for.
 pub(crate) struct Lookout {
@@ -117,9 +117,13 @@ impl Lookout {
     }
 
     /// Takes in what was seen, and tells the waiters of what may be free.
-    pub(crate) fn seen(&self, looks: Looks, mut answers: Option<Answers>, took: Duration, now: Now) {
+    pub(crate) fn seen(&self, looks: Looks, said: Option<Said>, took: Duration, now: Now) {
+        let mut answers = match said {
+            Some(Said::Answered(answers)) => Some(answers.replies.into_iter()),
+            _ => None,
+        };
         for (key, place) in looks.names {
-            let answer = answers.as_mut().map(Answers::take);
+            let answer = answers.as_mut().map(|answers| answers.next().unwrap_or(Answer::Nothing));
             if self.is_free(&key, &place, answer, took, now) {
                 self.site.notify(&key);
             }
@@ -137,8 +141,11 @@ impl Lookout {
             pace.looked(now.moment, None, took, rand::random());
             return true;
         };
-        // What cannot be read is told to who asks.
-        let Ok(record) = self.dialect.read(place, &item) else { return true };
+        let Ok(record) = self.dialect.read(place, &item) else {
+            // Who asks is told why it cannot be read.
+            pace.failed(now.moment);
+            return true;
+        };
         let holder = record.fence.map_or(item.cas, |fence| fence.get());
         pace.looked(now.moment, Some(holder), took, rand::random());
         let rest = self.dialect.rest(place, &item, &record, now);

@@ -11,7 +11,7 @@ use tenure_core::{Error, Moment, Result};
 
 use crate::config::Limits;
 use crate::stats;
-use crate::wire::{Answer, Answers, Request};
+use crate::wire::{Answer, Answers, Request, Said};
 
 /// A connection of a pool. One that failed is never used again: the answer to what was asked on it may
 /// still be under way, and would be taken for that of the next one.
@@ -21,7 +21,6 @@ pub(crate) struct Pooled {
     reader: MetaConnection,
     limits: Limits,
     failed: bool,
-    /// When it was there.
     made: Moment,
 }
 
@@ -121,17 +120,17 @@ impl Pool {
     }
 
     /// Sends a request, and waits for its answers.
-    pub(crate) fn exchange(&self, request: &Request) -> Result<Answers> {
+    pub(crate) fn exchange(&self, request: &Request) -> Result<Said> {
         let (began, mut resent) = (Moment::now(), false);
         // After a restart of the server every connection from before is dead; each is found out once.
         loop {
             let mut connection = self.get().map_err(|error| doubtful(error, resent))?;
-            if !request.is_for(connection.made) {
-                return Ok(Answers::stale(resent));
+            if !request.fits(connection.made) {
+                return Ok(Said::Stale { resent });
             }
             let old = connection.made < began;
             match connection.exchange(request) {
-                Ok(answers) => return Ok(answers.sent_again(resent)),
+                Ok(answers) => return Ok(Said::Answered(Answers { resent, ..answers })),
                 Err(broken) if broken.closed && old => resent = true,
                 Err(broken) => return Err(unanswered(broken.source, broken.closed)),
             }
@@ -202,14 +201,14 @@ impl Pooled {
     }
 
     fn try_exchange(&mut self, request: &Request) -> memcache::exp::Result<Answers> {
-        let (asked, deadline) = (Moment::now(), Instant::now() + self.limits.io);
+        let deadline = Instant::now() + self.limits.io;
+        let mut answers = Answers::new(Moment::now());
         self.writer.set_write_timeout(Some(self.limits.io))?;
         self.writer.write_all(request.bytes())?;
-        let mut answers = Answers::asked(asked);
-        while answers.count() < request.answers() {
+        while answers.replies.len() < request.answers() {
             let left = deadline.saturating_duration_since(Instant::now());
             self.reader.set_io_timeout(Some(left.max(Duration::from_micros(1))));
-            answers.push(self.reader.receive().and_then(Answer::read)?);
+            answers.replies.push(self.reader.receive().and_then(Answer::read)?);
         }
         Ok(answers)
     }

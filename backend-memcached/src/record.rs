@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     fn item(value: Vec<u8>, life: Option<u64>) -> Item {
-        Item { value, cas: 7, life, ..Item::default() }
+        Item { value, flags: 0, cas: 7, life }
     }
 
     fn record() -> Record {

@@ -14,20 +14,7 @@ use tenure_core::Moment;
 pub(crate) struct Request {
     bytes: Vec<u8>,
     answers: usize,
-    /// When the oldest of the versions in it was seen.
-    seen: Option<Moment>,
-}
-
-/// Which of all the values that a key has in the course of time.
-///
-/// A server that is started anew begins to number changes anew, so that a number that was seen before may be
-/// that of a value that somebody else put there since. A connection does not outlive its server, though: on one
-/// that was there when the number was seen it means what it meant.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Version {
-    pub(crate) cas: u64,
-    /// When the server was asked that told it.
-    pub(crate) seen: Moment,
+    read: Option<Moment>,
 }
 
 /// What is stored under a key.
@@ -45,9 +32,9 @@ impl Request {
         self.store("add", store, "")
     }
 
-    /// Stores a value in place of one. Without an answer.
-    pub(crate) fn swap(self, store: &Store<'_>, version: Version) -> Self {
-        self.meant(version).store("cas", store, &format!(" {}", version.cas))
+    /// Stores a value in place of the one that has this CAS number. Without an answer.
+    pub(crate) fn swap(self, store: &Store<'_>, cas: u64) -> Self {
+        self.store("cas", store, &format!(" {cas}"))
     }
 
     /// Stores a value, whatever is there. Without an answer.
@@ -72,18 +59,9 @@ impl Request {
         self.meta(b"mg ", key, b" v c t f\r\n")
     }
 
-    /// Deletes one value.
-    pub(crate) fn delete(self, key: &[u8], version: Version) -> Self {
-        self.meant(version).meta(b"md ", key, format!(" C{}\r\n", version.cas).as_bytes())
-    }
-
-    fn meant(self, Version { seen, .. }: Version) -> Self {
-        Self { seen: Some(self.seen.map_or(seen, |before| before.min(seen))), ..self }
-    }
-
-    /// Whether it may be sent on a connection that was made at this moment.
-    pub(crate) fn is_for(&self, made: Moment) -> bool {
-        self.seen.is_none_or(|seen| made <= seen)
+    /// Deletes the value that has this CAS number.
+    pub(crate) fn delete(self, key: &[u8], cas: u64) -> Self {
+        self.meta(b"md ", key, format!(" C{cas}\r\n").as_bytes())
     }
 
     fn meta(mut self, command: &[u8], key: &[u8], rest: &[u8]) -> Self {
@@ -94,11 +72,28 @@ impl Request {
         self
     }
 
+    /// Says when the CAS numbers in it were read: the moment when that was asked for.
+    ///
+    /// A server that is started anew counts from the beginning, so that such a number may be another value's
+    /// by now. A connection does not outlive the server; one that was there at that moment leads to the same
+    /// life of it, and only on such a connection this may be said.
+    pub(crate) fn read_at(mut self, moment: Moment) -> Self {
+        self.read = Some(self.read.map_or(moment, |earlier| earlier.min(moment)));
+        self
+    }
+
+    /// Whether it may be said on a connection that was made at this moment.
+    pub(crate) fn fits(&self, made: Moment) -> bool {
+        self.read.is_none_or(|moment| made <= moment)
+    }
+
     /// Both, in one go.
     pub(crate) fn and(mut self, next: &Self) -> Self {
+        if let Some(moment) = next.read {
+            self = self.read_at(moment);
+        }
         self.bytes.extend_from_slice(&next.bytes);
         self.answers += next.answers;
-        self.seen = self.seen.into_iter().chain(next.seen).min();
         self
     }
 
@@ -124,7 +119,7 @@ pub(crate) enum Answer {
 }
 
 /// A value as the server has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) value: Vec<u8>,
     pub(crate) flags: u32,
@@ -133,24 +128,7 @@ pub(crate) struct Item {
     pub(crate) cas: u64,
     /// How many of the server's seconds it has to live; `None` for ever.
     pub(crate) life: Option<u64>,
-    /// When the server was asked for it.
-    pub(crate) seen: Moment,
 }
-
-impl Item {
-    pub(crate) fn version(&self) -> Version {
-        Version { cas: self.cas, seen: self.seen }
-    }
-}
-
-impl Default for Item {
-    fn default() -> Self {
-        Self { value: Vec::new(), flags: 0, cas: 0, life: None, seen: NEVER }
-    }
-}
-
-/// Before all connections.
-const NEVER: Moment = Moment::from_nanos(0);
 
 impl Answer {
     pub(crate) fn read(response: MetaResponse) -> memcache::exp::Result<Self> {
@@ -161,7 +139,6 @@ impl Answer {
                 cas: found.cas.unwrap_or_default(),
                 life: found.ttl.and_then(|seconds| u64::try_from(seconds).ok()),
                 value: found.value.unwrap_or_default(),
-                seen: NEVER,
             }),
             ReturnCode::Hd => Self::Done,
             ReturnCode::En | ReturnCode::Nf => Self::Nothing,
@@ -180,40 +157,37 @@ impl Answer {
 /// The answers to a request.
 #[derive(Debug)]
 pub(crate) struct Answers {
-    replies: Vec<Answer>,
-    /// When it was asked for them.
-    asked: Moment,
+    pub(crate) replies: Vec<Answer>,
+    /// When it was sent, on a connection that was there by then.
+    pub(crate) sent: Moment,
     /// Whether it was sent twice, because a connection that had been idle turned out to be dead.
     pub(crate) resent: bool,
-    /// Whether it was not sent at last, since no connection is as old as the versions in it.
-    pub(crate) stale: bool,
+}
+
+/// What comes of a request.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Answered(Answers),
+    /// It was not sent, for want of a connection from when its numbers were read; what it is about must be
+    /// looked at again. An attempt on another connection may have been carried out.
+    Stale {
+        resent: bool,
+    },
+}
+
+impl Said {
+    /// As [`Answers::share`].
+    pub(crate) fn share(&mut self, count: usize) -> Self {
+        match self {
+            Self::Answered(answers) => Self::Answered(answers.share(count)),
+            Self::Stale { resent } => Self::Stale { resent: *resent },
+        }
+    }
 }
 
 impl Answers {
-    /// Those to a request that is sent at this moment, none of which is there yet.
-    pub(crate) fn asked(moment: Moment) -> Self {
-        Self { replies: Vec::new(), asked: moment, resent: false, stale: false }
-    }
-
-    /// What is said of a request that was not sent, or not sent again.
-    pub(crate) fn stale(resent: bool) -> Self {
-        Self { resent, stale: true, ..Self::asked(NEVER) }
-    }
-
-    pub(crate) fn push(&mut self, answer: Answer) {
-        self.replies.push(match answer {
-            Answer::Item(item) => Answer::Item(Item { seen: self.asked, ..item }),
-            other => other,
-        });
-    }
-
-    pub(crate) fn sent_again(self, resent: bool) -> Self {
-        Self { resent, ..self }
-    }
-
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.replies.len()
+    pub(crate) fn new(sent: Moment) -> Self {
+        Self { replies: Vec::new(), sent, resent: false }
     }
 
     /// The next answer, which is there since as many come as were asked for.
@@ -227,7 +201,7 @@ impl Answers {
     /// The next ones, for one of several requests that were sent together.
     pub(crate) fn share(&mut self, count: usize) -> Self {
         let replies = self.replies.drain(..count.min(self.replies.len())).collect();
-        Self { replies, ..*self }
+        Self { replies, sent: self.sent, resent: self.resent }
     }
 }
 
@@ -238,9 +212,7 @@ mod tests {
     #[test]
     fn a_request_is_what_the_protocol_says() {
         let store = Store { key: b"k", flags: 16, life: 7, value: b"abc" };
-        let version = |cas| Version { cas, seen: NEVER };
-        let request =
-            Request::default().add(&store).swap(&store, version(5)).get(b"k").delete(b"k", version(6));
+        let request = Request::default().add(&store).swap(&store, 5).get(b"k").delete(b"k", 6);
         assert_eq!(
             String::from_utf8_lossy(request.bytes()),
             "add k 16 7 3 noreply\r\nabc\r\ncas k 16 7 3 5 noreply\r\nabc\r\nmg k v c t f\r\nmd k C6\r\n"
@@ -251,32 +223,25 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_said_on_connections_alone_that_were_there_when_it_was_read() {
+        let moment = |nanos| Moment::from_nanos(nanos);
+        let read = Request::default().get(b"k");
+        assert!(read.fits(moment(9)));
+        let (one, other) = (read.clone().read_at(moment(5)), read.clone().read_at(moment(3)));
+        assert!(one.fits(moment(5)) && !one.fits(moment(6)));
+        let both = read.and(&one).and(&other);
+        assert!(both.fits(moment(3)) && !both.fits(moment(4)));
+    }
+
+    #[test]
     fn answers_are_what_the_server_means() {
         let read = |line: &str| Answer::read(MetaResponse::parse_header(line.as_bytes()).unwrap()).unwrap();
         assert_eq!(
             [read("HD"), read("EN"), read("NF"), read("EX")],
             [Answer::Done, Answer::Nothing, Answer::Nothing, Answer::Another]
         );
-        let item = |cas, flags, life| Answer::Item(Item { flags, cas, life, ..Item::default() });
+        let item = |cas, flags, life| Answer::Item(Item { value: Vec::new(), flags, cas, life });
         assert_eq!(read("VA 0 c7 t-1 f16"), item(7, 16, None));
         assert_eq!(read("VA 0 c0 t30 f0"), item(0, 0, Some(30)));
-    }
-
-    #[test]
-    fn a_version_goes_on_connections_that_were_there_when_it_was_seen() {
-        let at = Moment::from_nanos;
-        let of = |seen| Request::default().delete(b"k", Version { cas: 2, seen: at(seen) });
-        assert!(Request::default().get(b"k").is_for(at(9)));
-        assert!(of(5).is_for(at(5)) && !of(5).is_for(at(6)));
-        for both in
-            [of(5).and(&of(7)), of(7).and(&of(5)), of(7).delete(b"k", Version { cas: 3, seen: at(5) })]
-        {
-            assert!(both.is_for(at(5)) && !both.is_for(at(6)));
-        }
-        assert!(!Request::default().get(b"k").and(&of(5)).is_for(at(6)));
-        let mut answers = Answers::asked(at(8));
-        answers.push(Answer::Item(Item::default()));
-        assert_eq!(answers.take().item().map(|item| item.version().seen), Some(at(8)));
-        assert!(!Request::default().delete(b"k", Item::default().version()).is_for(at(1)));
     }
 }

@@ -4,15 +4,15 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use tenure_core::{Held, Lock, Moment, Result, Settings};
-use tenure_memcached::{Builder, Memcached};
+use tenure_core::{Backend, Claim, Held, Lock, Moment, Release, Renewal, Result, Settings};
+use tenure_memcached::{Builder, Grant, Memcached};
 use tenure_servers::{self as servers, Outcome};
 
 /// The longest lease, which is waited out.
 const LONGEST: Duration = Duration::from_millis(1500);
 
-/// The server's clock counts seconds, from any part of one, at both ends.
-const GRAIN: Duration = Duration::from_secs(3);
+/// The server's clock counts seconds, from any part of one, at both ends, and may be behind.
+const GRAIN: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let tests = servers::tests![
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         a_value_of_another_program_under_the_guards_key_is_a_mistake,
         a_guard_of_an_earlier_life_of_the_server_is_none,
         fences_grow_without_a_quarantine_too,
+        a_number_from_before_a_restart_touches_nobodys_lock,
         a_fence_is_above_what_the_caller_saw,
     ];
     servers::run_at_once(
@@ -174,6 +175,45 @@ fn fences_grow_without_a_quarantine_too() -> Outcome {
             0 => server.restart()?,
             _ => drop(server.command("flush_all")?),
         }
+    }
+    Ok(())
+}
+
+/// What a holder from before may still ask for.
+type Late = fn(&Memcached, &Claim, &Grant) -> Result<()>;
+
+fn a_number_from_before_a_restart_touches_nobodys_lock() -> Outcome {
+    const WHILE: Duration = Duration::from_millis(500);
+    let late: [Late; 3] = [
+        |store, claim, grant| store.renew(Renewal::new(claim, grant, WHILE)),
+        |store, claim, grant| store.release(Release::new(claim, grant, None)),
+        |store, claim, grant| store.release(Release::new(claim, grant, Some(WHILE))),
+    ];
+    for late in late {
+        let mut server = servers::memcached()?;
+        let open = || -> Result<Memcached> { builder(&server)?.without_quarantine().connect() };
+        let (store, watcher, next) = (open()?, open()?, open()?);
+        let lock = Lock::new(&store, "a").ttl(LONGEST).release_on_drop(false);
+        let held = lock.try_acquire()?;
+        let claim = lock.claim_as(held.owner())?;
+        let number = |server: &servers::Memcached| server.command("mg lock:a c");
+        let before = number(&server)?;
+        let began = Moment::now();
+        assert!(Lock::new(&watcher, "a").try_acquire().is_err_and(|error| error.is_contended()));
+        server.restart()?;
+        let other = Lock::new(&next, "a").ttl(LONGEST).try_acquire()?;
+        assert_eq!(number(&server)?, before, "the server counts from the beginning");
+        // On a connection that is new too, whatever the one from before is worth.
+        let _ = late(&store, &claim, held.grant());
+        let _ = late(&store, &claim, held.grant());
+        other.renew()?;
+        // Nor is it taken over by who saw the number for long enough.
+        while Moment::now() < began + LONGEST + Duration::from_millis(100) {
+            thread::sleep(Duration::from_millis(20));
+            other.renew()?;
+            assert!(Lock::new(&watcher, "a").try_acquire().is_err_and(|error| error.is_contended()));
+        }
+        other.release()?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use tenure_core::Owner;
 
-use super::{Heard, ROUNDS, Talk, Turn, restless};
+use super::{Heard, Talk, Turn};
 use crate::dialect::{Dialect, Now, Place};
 use crate::wire::Request;
 
@@ -12,7 +12,6 @@ pub(crate) struct Abandon<'a> {
     place: &'a Place,
     owner: Owner,
     step: Step,
-    rounds: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -24,7 +23,7 @@ enum Step {
 
 impl<'a> Abandon<'a> {
     pub(crate) fn new(dialect: &'a Dialect, place: &'a Place, owner: Owner) -> Self {
-        Self { dialect, place, owner, step: Step::Begin, rounds: 0 }
+        Self { dialect, place, owner, step: Step::Begin }
     }
 }
 
@@ -44,15 +43,13 @@ impl Talk for Abandon<'_> {
                 match own {
                     Some(item) => {
                         self.step = Step::Delete;
-                        Turn::Ask(Request::default().delete(key, item.version()))
+                        Turn::Ask(Request::default().delete(key, item.cas).read_at(answers.sent))
                     }
                     None => Turn::End(Ok(())),
                 }
             }
             (Step::Delete, Heard::Answers(_)) => Turn::End(Ok(())),
-            _ if self.rounds == ROUNDS => Turn::End(Err(restless())),
             _ => {
-                self.rounds += 1;
                 self.step = Step::Look;
                 Turn::Ask(Request::default().get(key))
             }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use tenure_core::{Attempt, Cause, Claim, Denied, Error, Fence, Granted, Lease, Owner, Result, Ttl};
+use tenure_core::{Attempt, Cause, Claim, Denied, Error, Fence, Granted, Lease, Moment, Owner, Result, Ttl};
 
 use super::{Grant, Heard, ROUNDS, Talk, Turn, no_memory, restless, store};
 use crate::dialect::{Dialect, Now, Place, fence, no_numbers};
 use crate::guard::{self, Guard};
 use crate::record::{LONGEST, Record, State, life};
 use crate::stats::Stats;
-use crate::wire::{Answers, Item, Request, Store, Version};
+use crate::wire::{Answers, Item, Request, Store};
 
 /// One attempt, or the restoring of what an owner has.
 ///
@@ -37,19 +37,23 @@ enum Step {
     /// Reading the guard.
     Guard,
     /// Asking when the server's guard opens.
-    Opens(Guard, Item),
+    Opens(Guard, Read),
     /// Asking what a new guard must be, in place of this one if there is one.
-    Make(Option<Item>),
+    Make(Option<Read>),
     /// Our value may be there.
     Put(Put),
     /// Taking back what should not have been put there.
     Undo,
-    /// Looking whether it is there still.
-    Left,
     /// Raising the guard.
     Raise,
     /// Reading what is to be restored.
     Look,
+}
+
+/// A value, and when it was read.
+struct Read {
+    item: Item,
+    sent: Moment,
 }
 
 /// What was put.
@@ -58,8 +62,8 @@ struct Put {
     /// By which the number of its change is a fence.
     base: u64,
     since: u64,
-    /// Instead of this value; else where there was none.
-    instead: Option<Version>,
+    /// Instead of the value with this number; else where there was none.
+    instead: Option<u64>,
     before: Option<Before>,
 }
 
@@ -113,7 +117,7 @@ impl<'a> Acquire<'a> {
     }
 
     /// Puts our value where there is none, or in place of another.
-    fn put(&mut self, base: u64, instead: Option<Version>, now: Now) -> Turn<Attempt<Grant>> {
+    fn put(&mut self, base: u64, instead: Option<&Read>, now: Now) -> Turn<Attempt<Grant>> {
         self.write(base, None, instead, now.wall, now)
     }
 
@@ -121,7 +125,7 @@ impl<'a> Acquire<'a> {
         &mut self,
         base: u64,
         before: Option<Before>,
-        instead: Option<Version>,
+        instead: Option<&Read>,
         since: u64,
         now: Now,
     ) -> Turn<Attempt<Grant>> {
@@ -141,8 +145,9 @@ impl<'a> Acquire<'a> {
         let put = store(self.place, form.flags(), &record, &value);
         let request = match instead {
             None => Request::default().add(&put),
-            Some(version) => Request::default().swap(&put, version),
+            Some(read) => Request::default().swap(&put, read.item.cas).read_at(read.sent),
         };
+        let instead = instead.map(|read| read.item.cas);
         let request = request.get(guard::KEY).get(self.place.key.as_bytes());
         self.step = Step::Put(Put { value, base, since, instead, before });
         Turn::Ask(request)
@@ -159,33 +164,35 @@ impl<'a> Acquire<'a> {
         // What is restored is older than the guard may be.
         let stands = guarded || self.restores;
         let Some(item) = item else { return self.is_nowhere(guarded, now) };
+        let read = Read { item, sent: answers.sent };
+        let item = &read.item;
         if item.cas == 0 {
             return Err(no_numbers());
         }
-        let unchanged = put.instead.is_some_and(|version| version.cas == item.cas);
-        if item.value == put.value && self.is_fresh(&item) && !unchanged {
+        let unchanged = put.instead == Some(item.cas);
+        if item.value == put.value && self.is_fresh(item) && !unchanged {
             return match put.before.or(base.map(|base| Before { base, fence: fence(base, item.cas) })) {
-                Some(grant) if stands => Ok(self.has(&item, grant, put.since, now)),
-                _ => Ok(self.undo(&item)),
+                Some(grant) if stands => Ok(self.has(&read, grant, put.since, now)),
+                _ => Ok(self.undo(&read)),
             };
         }
-        let record = self.dialect.read(self.place, &item)?;
+        let record = self.dialect.read(self.place, item)?;
         if record.owner == Some(self.owner) && record.state == State::Held {
             return match unchanged {
                 true => Err(no_memory()),
-                false if stands => Ok(self.renew(&item, &record, put.base, now)),
-                false => Ok(self.undo(&item)),
+                false if stands => Ok(self.renew(&read, &record, put.base, now)),
+                false => Ok(self.undo(&read)),
             };
         }
         if self.restores {
             return Err(Error::lost(Cause::Superseded));
         }
-        let rest = self.dialect.rest(self.place, &item, &record, now);
+        let rest = self.dialect.rest(self.place, item, &record, now);
         if rest.is_over() && guarded {
             return Ok(match unchanged {
                 // There is no memory for two values, so one goes first.
-                true => self.undo(&item),
-                false => self.put(put.base, Some(item.version()), now),
+                true => self.undo(&read),
+                false => self.put(put.base, Some(&read), now),
             });
         }
         let mut denied = Denied::new();
@@ -218,7 +225,7 @@ impl<'a> Acquire<'a> {
     /// Our value is there.
     fn has(
         &mut self,
-        item: &Item,
+        Read { item, sent }: &Read,
         Before { base, fence }: Before,
         since: u64,
         now: Now,
@@ -226,89 +233,78 @@ impl<'a> Acquire<'a> {
         if fence <= self.floor && !self.restores {
             // The guard was made anew behind a clock that is ahead.
             self.step = Step::Raise;
-            let request =
-                Request::default().delete(self.place.key.as_bytes(), item.version()).get(guard::KEY);
-            return Turn::Ask(request);
+            let request = Request::default().delete(self.place.key.as_bytes(), item.cas).get(guard::KEY);
+            return Turn::Ask(request.read_at(*sent));
         }
         self.guard().seen(fence);
-        let grant = Grant::new(item.version(), now.moment + self.ttl, base, fence, since);
+        let grant = Grant::new(item.cas, *sent, now.moment + self.ttl, base, fence, since);
         Turn::End(Ok(Attempt::Granted(Granted::new(grant, fence, Lease::For(self.ttl)))))
     }
 
     /// The owner has it already: from an attempt whose answer got lost, or since it is restored.
-    fn renew(&mut self, item: &Item, record: &Record, base: u64, now: Now) -> Turn<Attempt<Grant>> {
+    fn renew(&mut self, read: &Read, record: &Record, base: u64, now: Now) -> Turn<Attempt<Grant>> {
         self.rounds += 1;
         if self.rounds > ROUNDS {
             return Turn::End(Err(restless()));
         }
         // Where values have no room for a fence, it is a new one.
         let before = record.fence.map(|fence| Before { base: record.base, fence });
-        self.write(base, before, Some(item.version()), record.since, now)
+        self.write(base, before, Some(read), record.since, now)
     }
 
-    fn undo(&mut self, item: &Item) -> Turn<Attempt<Grant>> {
+    fn undo(&mut self, read: &Read) -> Turn<Attempt<Grant>> {
         self.step = Step::Undo;
-        Turn::Ask(Request::default().delete(self.place.key.as_bytes(), item.version()))
+        Turn::Ask(Request::default().delete(self.place.key.as_bytes(), read.item.cas).read_at(read.sent))
     }
 
-    /// Looks whether what is to be taken back is there still.
-    fn look(&mut self) -> Turn<Attempt<Grant>> {
-        self.rounds += 1;
-        if self.rounds > ROUNDS {
-            return Turn::End(Err(restless()));
-        }
-        self.step = Step::Left;
-        Turn::Ask(Request::default().get(self.place.key.as_bytes()))
-    }
-
-    fn restore(&mut self, item: Option<Item>, now: Now) -> Result<Turn<Attempt<Grant>>> {
+    fn restore(&mut self, read: Option<Read>, now: Now) -> Result<Turn<Attempt<Grant>>> {
         let lost = || Error::lost(Cause::Superseded);
-        let item = item.ok_or_else(lost)?;
-        let record = self.dialect.read(self.place, &item)?;
+        let read = read.ok_or_else(lost)?;
+        let record = self.dialect.read(self.place, &read.item)?;
         let is_own = record.owner == Some(self.owner) && record.state == State::Held;
-        if !is_own || !self.dialect.is_taken(self.place, &item, &record, now) {
+        if !is_own || !self.dialect.is_taken(self.place, &read.item, &record, now) {
             return Err(lost());
         }
         let base = self.guard().base().unwrap_or(record.base);
-        Ok(self.renew(&item, &record, base, now))
+        Ok(self.renew(&read, &record, base, now))
     }
 
     /// What the guard says, which may not be there.
-    fn heed(&mut self, item: Option<Item>) -> Result<Turn<Attempt<Grant>>> {
+    fn heed(&mut self, read: Option<Read>) -> Result<Turn<Attempt<Grant>>> {
         self.rounds += 1;
         if self.rounds > ROUNDS {
             return Err(restless());
         }
-        let Some(item) = item else {
+        let Some(read) = read else {
             if std::mem::replace(&mut self.made, true) {
                 return Err(no_memory());
             }
             self.step = Step::Make(None);
             return Ok(Turn::Stats);
         };
-        if item.cas == 0 {
+        if read.item.cas == 0 {
             return Err(no_numbers());
         }
-        let Some(guard) = Guard::read(&item) else {
+        let Some(guard) = Guard::read(&read.item) else {
             return Err(Error::misconfigured(format!(
                 "something else uses the key {:?}, by which this store knows whether the server forgot locks",
                 String::from_utf8_lossy(guard::KEY)
             )));
         };
-        self.step = Step::Opens(guard, item);
+        self.step = Step::Opens(guard, read);
         Ok(Turn::Stats)
     }
 
     /// Whether the guard opens yet, and is one of this life of the server.
-    fn opens(&mut self, guard: Guard, item: Item, stats: &Stats, now: Now) -> Turn<Attempt<Grant>> {
+    fn opens(&mut self, guard: Guard, read: Read, stats: &Stats, now: Now) -> Turn<Attempt<Grant>> {
         if guard.started != stats.started() {
-            self.step = Step::Make(Some(item));
+            self.step = Step::Make(Some(read));
             return self.make(stats, now);
         }
         if guard.opens > stats.time() {
             return Turn::End(Err(self.closed(guard.opens - stats.time())));
         }
-        self.guard().is_open(guard.base(&item));
+        self.guard().is_open(guard.base(&read.item));
         self.begin(now)
     }
 
@@ -318,7 +314,8 @@ impl<'a> Acquire<'a> {
             Duration::from_secs(seconds),
             format!(
                 "{server} may have forgotten locks, since it was started or lost data less than the longest lease \
-                 ago, and grants none for {seconds} s; wait, or set a shorter max_ttl, or see `without_quarantine`"
+                 ago, and grants none for {seconds} s; wait, or set a shorter max_ttl, or put up with locks that \
+                 are granted twice then (quarantine=off)"
             ),
         )
     }
@@ -329,26 +326,32 @@ impl<'a> Acquire<'a> {
         };
         let floor = self.guard().top().max(self.floor);
         let guard = Guard::new(stats, self.dialect.longest, floor, now.wall);
-        Turn::Ask(put_guard(&guard, instead.map(|item| item.version())))
+        Turn::Ask(put_guard(&guard, instead.as_ref()))
     }
 
     /// Makes fences larger than what the caller has seen.
-    fn raise(&mut self, item: Option<Item>) -> Turn<Attempt<Grant>> {
+    fn raise(&mut self, read: Option<Read>) -> Turn<Attempt<Grant>> {
         self.guard().is_gone();
         self.step = Step::Guard;
-        match item.and_then(|item| Some((Guard::read(&item)?, item.version()))) {
-            Some((guard, version)) => Turn::Ask(put_guard(&guard.raised(self.floor), Some(version))),
+        match read.and_then(|read| Some((Guard::read(&read.item)?, read))) {
+            Some((guard, read)) => Turn::Ask(put_guard(&guard.raised(self.floor), Some(&read))),
             None => self.read_guard(),
         }
     }
 }
 
-fn put_guard(guard: &Guard, instead: Option<Version>) -> Request {
+/// The next of the answers, if it is a value.
+fn read(answers: &mut Answers) -> Option<Read> {
+    let sent = answers.sent;
+    answers.take().item().map(|item| Read { item, sent })
+}
+
+fn put_guard(guard: &Guard, instead: Option<&Read>) -> Request {
     let value = guard.write();
     let put = Store { key: guard::KEY, flags: 0, life: 0, value: &value };
     let request = match instead {
         None => Request::default().add(&put),
-        Some(version) => Request::default().swap(&put, version),
+        Some(read) => Request::default().swap(&put, read.item.cas).read_at(read.sent),
     };
     request.get(guard::KEY)
 }
@@ -363,28 +366,20 @@ impl Talk for Acquire<'_> {
     fn turn(&mut self, heard: Heard, now: Now) -> Turn<Attempt<Grant>> {
         let step = std::mem::replace(&mut self.step, Step::Begin);
         let next = match (step, heard) {
-            (Step::Guard, Heard::Answers(mut answers)) => self.heed(answers.take().item()),
-            (Step::Opens(guard, item), Heard::Stats(stats)) => Ok(self.opens(guard, item, &stats, now)),
+            (Step::Guard, Heard::Answers(mut answers)) => self.heed(read(&mut answers)),
+            (Step::Guard, Heard::Stale { .. }) => Ok(self.read_guard()),
+            (Step::Opens(guard, read), Heard::Stats(stats)) => Ok(self.opens(guard, read, &stats, now)),
             (Step::Make(instead), Heard::Stats(stats)) => {
                 self.step = Step::Make(instead);
                 Ok(self.make(&stats, now))
             }
             (Step::Put(put), Heard::Answers(answers)) => self.is_there(answers, put, now),
             (Step::Undo, Heard::Answers(_)) => Ok(self.read_guard()),
-            (Step::Undo | Step::Raise, Heard::Stale { .. }) => Ok(self.look()),
-            (Step::Left, Heard::Answers(mut answers)) => match answers.take().item() {
-                Some(item) if self.dialect.form.read(&item).owner == Some(self.owner) => Ok(self.undo(&item)),
-                _ => Ok(self.read_guard()),
-            },
             (Step::Raise, Heard::Answers(mut answers)) => {
                 answers.take();
-                let guard = answers.take().item();
-                Ok(self.raise(guard))
+                Ok(self.raise(read(&mut answers)))
             }
-            (Step::Look, Heard::Answers(mut answers)) => {
-                let item = answers.take().item();
-                self.restore(item, now)
-            }
+            (Step::Look, Heard::Answers(mut answers)) => self.restore(read(&mut answers), now),
             _ => Ok(self.begin(now)),
         };
         next.unwrap_or_else(|error| Turn::End(Err(error)))

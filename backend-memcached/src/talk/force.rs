@@ -67,13 +67,13 @@ impl<'a> Force<'a> {
                 };
                 let value = form.write(&broken);
                 let put = store(self.place, form.flags(), &broken, &value);
-                let request = Request::default().swap(&put, item.version()).get(key);
+                let request = Request::default().swap(&put, item.cas).get(key).read_at(answers.sent);
                 self.step = Step::Mark(holder, value, item.cas);
                 Ok(Turn::Ask(request))
             }
             _ => {
                 self.step = Step::Delete(holder);
-                Ok(Turn::Ask(Request::default().delete(key, item.version())))
+                Ok(Turn::Ask(Request::default().delete(key, item.cas).read_at(answers.sent)))
             }
         }
     }

@@ -16,14 +16,13 @@ pub(crate) use release::End;
 pub(crate) use renew::Renew;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use tenure_core::{Error, Fence, Moment, Result};
 
 use crate::dialect::{Now, Place};
 use crate::record::{Record, life};
 use crate::stats::Stats;
-use crate::wire::{Answers, Request, Store, Version};
+use crate::wire::{Answers, Request, Said, Store};
 
 /// A question, and how it goes on.
 pub(crate) trait Talk {
@@ -41,20 +40,19 @@ pub(crate) enum Heard {
     /// Nothing yet.
     Nothing,
     Answers(Answers),
-    Stats(Stats),
-    /// The request was not sent: the versions in it were seen on connections that are gone, and may mean
-    /// something else by now.
+    /// What was to be asked could not be said: the numbers in it are too old.
     Stale {
-        /// Whether it may have been carried out on one of those.
+        /// Whether it may have been said before, without an answer.
         resent: bool,
     },
+    Stats(Stats),
 }
 
-impl From<Answers> for Heard {
-    fn from(answers: Answers) -> Self {
-        match answers.stale {
-            true => Self::Stale { resent: answers.resent },
-            false => Self::Answers(answers),
+impl From<Said> for Heard {
+    fn from(said: Said) -> Self {
+        match said {
+            Said::Answered(answers) => Self::Answers(answers),
+            Said::Stale { resent } => Self::Stale { resent },
         }
     }
 }
@@ -75,8 +73,11 @@ const ROUNDS: u32 = 12;
 /// What a store keeps of a grant.
 #[derive(Debug)]
 pub struct Grant {
-    /// Its latest renewal, by which it is known.
-    version: Mutex<Version>,
+    /// The number of its latest renewal, by which it is known.
+    cas: AtomicU64,
+    /// When a number of it was last read, in nanoseconds since boot; whichever it was, from the same life of
+    /// the server.
+    read: AtomicU64,
     /// After this moment, in nanoseconds since boot, nobody may say that it goes on.
     ends: AtomicU64,
     base: u64,
@@ -85,16 +86,28 @@ pub struct Grant {
 }
 
 impl Grant {
-    fn new(version: Version, ends: Moment, base: u64, fence: Fence, since: u64) -> Self {
-        Self { version: version.into(), ends: ends.as_nanos().into(), base, fence, since }
+    fn new(cas: u64, read: Moment, ends: Moment, base: u64, fence: Fence, since: u64) -> Self {
+        Self {
+            cas: cas.into(),
+            read: read.as_nanos().into(),
+            ends: ends.as_nanos().into(),
+            base,
+            fence,
+            since,
+        }
     }
 
-    fn version(&self) -> Version {
-        *self.version.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cas(&self) -> u64 {
+        self.cas.load(Ordering::Acquire)
     }
 
-    fn is_now(&self, version: Version) {
-        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = version;
+    fn read(&self) -> Moment {
+        Moment::from_nanos(self.read.load(Ordering::Acquire))
+    }
+
+    fn is_now(&self, cas: u64, read: Moment) {
+        self.cas.store(cas, Ordering::Release);
+        self.read.fetch_max(read.as_nanos(), Ordering::AcqRel);
     }
 
     fn ends_at(&self, moment: Moment) {

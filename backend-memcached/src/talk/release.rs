@@ -45,10 +45,10 @@ impl<'a> End<'a> {
             return Turn::End(Err(restless()));
         }
         self.late |= self.grant.is_over(now.moment);
-        let (key, version) = (self.place.key.as_bytes(), self.grant.version());
+        let (key, cas) = (self.place.key.as_bytes(), self.grant.cas());
         let Some(keep) = self.keep.filter(|_| !self.late) else {
             self.step = Step::Delete;
-            return Turn::Ask(Request::default().delete(key, version));
+            return Turn::Ask(Request::default().delete(key, cas).read_at(self.grant.read()));
         };
         let record = Record {
             ttl: Some(keep),
@@ -62,9 +62,9 @@ impl<'a> End<'a> {
         let form = self.dialect.form;
         let value = form.write(&record);
         let request =
-            Request::default().swap(&store(self.place, form.flags(), &record, &value), version).get(key);
+            Request::default().swap(&store(self.place, form.flags(), &record, &value), cas).get(key);
         self.step = Step::Keep(value);
-        Turn::Ask(request)
+        Turn::Ask(request.read_at(self.grant.read()))
     }
 
     /// It is free, or was not ours any more.
@@ -105,12 +105,13 @@ impl<'a> End<'a> {
         match record.state {
             State::Broken => {
                 self.step = Step::Acknowledge;
-                Ok(Turn::Ask(Request::default().delete(self.place.key.as_bytes(), item.version())))
+                let delete = Request::default().delete(self.place.key.as_bytes(), item.cas);
+                Ok(Turn::Ask(delete.read_at(answers.sent)))
             }
-            _ if kept.is_some() && item.cas == self.grant.version().cas => Err(no_memory()),
-            // It was renewed, and the answer got lost or is under way; or it is the one that was meant.
-            _ if !self.late || item.cas == self.grant.version().cas => {
-                self.grant.is_now(item.version());
+            _ if kept.is_some() && item.cas == self.grant.cas() => Err(no_memory()),
+            // It was renewed, and the answer got lost or is under way.
+            _ if !self.late => {
+                self.grant.is_now(item.cas, answers.sent);
                 Ok(self.begin(now))
             }
             // Somebody who restored it goes on with it.
@@ -128,17 +129,15 @@ impl Talk for End<'_> {
 
     fn turn(&mut self, heard: Heard, now: Now) -> Turn<()> {
         let step = std::mem::replace(&mut self.step, Step::Begin);
-        match &heard {
-            Heard::Answers(answers) => self.resent |= answers.resent,
-            Heard::Stale { resent } => self.resent |= resent,
-            _ => {}
+        if let Heard::Answers(Answers { resent, .. }) | Heard::Stale { resent } = &heard {
+            self.resent |= resent;
         }
         let next = match (step, heard) {
             (Step::Delete, Heard::Answers(mut answers)) => self.deleted(&answers.take()),
             (Step::Look, Heard::Answers(answers)) => self.is_there(answers, None, now),
             (Step::Keep(value), Heard::Answers(answers)) => self.is_there(answers, Some(&value), now),
+            (_, Heard::Stale { .. }) => Ok(self.look()),
             (Step::Acknowledge, Heard::Answers(_)) => Err(Error::lost(Cause::Forced)),
-            (Step::Delete | Step::Keep(_) | Step::Acknowledge, Heard::Stale { .. }) => Ok(self.look()),
             _ => Ok(self.begin(now)),
         };
         next.unwrap_or_else(|error| Turn::End(Err(error)))

@@ -42,16 +42,20 @@ impl<'a> Renew<'a> {
         }
         let key = self.place.key.as_bytes();
         if self.ttl == Duration::MAX {
-            self.step = Step::Look;
-            return Turn::Ask(Request::default().get(key));
+            return self.look();
         }
         let record = held(self.claim, self.grant, self.place, self.ttl.min(LONGEST), now);
         let form = self.dialect.form;
         let value = form.write(&record);
         let put = store(self.place, form.flags(), &record, &value);
-        let request = Request::default().swap(&put, self.grant.version()).get(key);
+        let request = Request::default().swap(&put, self.grant.cas()).get(key).read_at(self.grant.read());
         self.step = Step::Put(value);
         Turn::Ask(request)
+    }
+
+    fn look(&mut self) -> Turn<()> {
+        self.step = Step::Look;
+        Turn::Ask(Request::default().get(self.place.key.as_bytes()))
     }
 
     fn is_there(&mut self, mut answers: Answers, value: Option<&[u8]>, now: Now) -> Result<Turn<()>> {
@@ -61,8 +65,8 @@ impl<'a> Renew<'a> {
         match record.state {
             State::Broken if own => Err(Error::lost(Cause::Forced)),
             State::Held if own => {
-                let before = self.grant.version().cas;
-                self.grant.is_now(item.version());
+                let before = self.grant.cas();
+                self.grant.is_now(item.cas, answers.sent);
                 match value {
                     None if self.ttl == Duration::MAX => Ok(Turn::End(Ok(()))),
                     None => Ok(self.begin(now)),
@@ -108,10 +112,7 @@ impl Talk for Renew<'_> {
         let next = match (step, heard) {
             (Step::Look, Heard::Answers(answers)) => self.is_there(answers, None, now),
             (Step::Put(value), Heard::Answers(answers)) => self.is_there(answers, Some(&value), now),
-            (Step::Put(_), Heard::Stale { .. }) => {
-                self.step = Step::Look;
-                Ok(Turn::Ask(Request::default().get(self.place.key.as_bytes())))
-            }
+            (_, Heard::Stale { .. }) => Ok(self.look()),
             _ => Ok(self.begin(now)),
         };
         next.unwrap_or_else(|error| Turn::End(Err(error)))
