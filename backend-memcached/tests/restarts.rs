@@ -1,20 +1,17 @@
 //! A server that was started anew numbers changes anew: what a number meant before means nothing now.
 
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
-use tenure_core::{Held, Lock, Result, aio};
+use tenure_core::{Attempt, Backend, Held, Lock, Owner, Result, aio};
 use tenure_memcached::Memcached;
-use tenure_servers::{self as servers, Outcome, Stop};
+use tenure_servers::{self as servers, Outcome, Plan, Stop, Trouble};
 
 fn main() -> ExitCode {
     let tests = servers::tests![
-        a_release_of_a_lock_from_before_a_restart_frees_nobody_elses,
-        a_renewal_of_a_lock_from_before_a_restart_takes_nobody_elses,
-        an_attempt_that_saw_a_lease_end_before_a_restart_takes_nobody_elses,
         a_task_that_releases_or_renews_after_a_restart_takes_nobody_elses,
         a_lock_is_renewed_and_released_on_a_connection_that_is_younger,
+        a_value_that_was_put_under_an_older_guard_gives_no_older_fence,
     ];
     servers::run("memcached", tests)
 }
@@ -42,47 +39,6 @@ fn restart_until(number: &str, server: &mut servers::Memcached) -> Outcome<Lock<
         held.renew()?;
     }
     Err(Stop::failed(format!("the number {number} did not come up again")))
-}
-
-fn a_release_of_a_lock_from_before_a_restart_frees_nobody_elses() -> Outcome {
-    let mut server = servers::memcached()?;
-    let old = Lock::new(open(&server)?, "a").ttl(LONG).try_acquire()?;
-    let new = restart_until(&number(&server)?, &mut server)?;
-    // It may have been released on a connection that ended at this moment, for all that its holder knows.
-    let told = old.release();
-    assert!(told.map_or_else(|error| error.is_lost(), |()| true));
-    new.renew()?;
-    new.release()?;
-    Ok(())
-}
-
-fn a_renewal_of_a_lock_from_before_a_restart_takes_nobody_elses() -> Outcome {
-    let mut server = servers::memcached()?;
-    let old = Lock::new(open(&server)?, "a").ttl(LONG).try_acquire()?;
-    let new = restart_until(&number(&server)?, &mut server)?;
-    assert!(old.renew().is_err_and(|error| error.is_lost()), "the server forgot it");
-    new.renew()?;
-    new.release()?;
-    Ok(())
-}
-
-fn an_attempt_that_saw_a_lease_end_before_a_restart_takes_nobody_elses() -> Outcome {
-    let mut server = servers::memcached()?;
-    let (store, ttl) = (open(&server)?, Duration::from_millis(100));
-    drop(Lock::new(open(&server)?, "a").ttl(ttl).release_on_drop(false).try_acquire()?);
-    let attempt = || Lock::new(&store, "a").try_acquire();
-    assert!(attempt().is_err_and(|error| error.is_contended()));
-    let number = number(&server)?;
-    thread::sleep(ttl * 2);
-    let new = restart_until(&number, &mut server)?;
-    // The first attempt finds out that the server was started anew.
-    for _ in 0..2 {
-        let error = attempt().expect_err("somebody took it after the restart");
-        assert!(error.is_contended(), "{error:?}");
-    }
-    new.renew()?;
-    new.release()?;
-    Ok(())
 }
 
 fn a_task_that_releases_or_renews_after_a_restart_takes_nobody_elses() -> Outcome {
@@ -115,5 +71,27 @@ fn a_lock_is_renewed_and_released_on_a_connection_that_is_younger() -> Outcome {
     proxy.sever();
     held.release()?;
     Lock::new(&store, "a").try_acquire()?.release()?;
+    Ok(())
+}
+
+fn a_value_that_was_put_under_an_older_guard_gives_no_older_fence() -> Outcome {
+    let server = servers::memcached()?;
+    let proxy = servers::Proxy::to_memcached(server.port())?;
+    let limit = Duration::from_millis(300);
+    let store = Memcached::builder(&proxy.url()).io_timeout(limit).without_quarantine().connect()?;
+    Lock::new(&store, "a").try_acquire()?.release()?;
+    server.command("flush_all")?;
+    let next = Lock::new(open(&server)?, "a").try_acquire()?;
+    let fence = next.fence();
+    next.release()?;
+    // It takes the first guard to be there still, puts its value, and does not hear so.
+    let claim = Lock::new(&store, "a").claim_as(Owner::random())?;
+    proxy.plan(Plan::next(&[Trouble::DropReply]));
+    assert!(store.try_acquire(&claim).is_err_and(|error| error.is_unavailable()));
+    Lock::new(&store, "b").try_acquire()?.release()?;
+    match store.try_acquire(&claim)? {
+        Attempt::Granted(granted) => assert!(granted.fence() > fence, "{} after {fence}", granted.fence()),
+        Attempt::Denied(denied) => return Err(Stop::failed(format!("{denied:?}"))),
+    }
     Ok(())
 }
