@@ -74,6 +74,28 @@ pub(crate) fn attempt(claim: &Claim, answer: Option<Answer>) -> Result<Attempt<(
     }
 }
 
+/// The answer to the question whether a short form is of a long key.
+///
+/// # Errors
+///
+/// `InvalidName` if it is of another one.
+pub(crate) fn known(answer: Option<Answer>) -> Result<()> {
+    match answer {
+        Some(Answer { code: Answer::COLLIDES, .. }) => Err(Error::invalid_name(
+            "another long name has the same short form in the table; choose another name",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether who waits has yet to say so, or again: others hold the lock, and those who look at it may be told
+/// of nobody before he looks next.
+pub(crate) fn wants_mark(answer: Option<Answer>, recheck: Duration) -> bool {
+    let is_denied = answer.is_none_or(|answer| answer.code == Answer::OTHERS);
+    let awaited = answer.map_or(Duration::ZERO, |answer| micros(answer.awaited));
+    is_denied && awaited <= recheck + recheck / 2
+}
+
 /// The answer to a renewal or a release; nothing if the lock is not even known. `resent` says that an
 /// earlier statement with the same token may have been carried out, so that "not yours" may mean that it was.
 pub(crate) fn verdict(answer: Option<Answer>, resent: bool) -> Result<()> {

@@ -49,7 +49,7 @@ pub(crate) struct Parts {
 }
 
 /// How long a waiter waits for the connection that listens.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Db {
     /// Opens the store that a URL names: `sqlite:path`, `sqlite:///path`,
@@ -119,9 +119,7 @@ impl Db {
         let inner = &*self.0;
         let answer = self.ask_once(claim, key)?;
         let recheck = inner.site.settings().recheck();
-        let is_denied = answer.is_none_or(|answer| answer.code == Answer::OTHERS);
-        let is_known = answer.is_some_and(|answer| answer.awaited > micros(recheck + recheck / 2));
-        if !is_denied || is_known || !claim.waits() || !inner.wake.needs_marks() {
+        if !claim.waits() || !inner.wake.needs_marks() || !answer::wants_mark(answer, recheck) {
             return Ok(answer);
         }
         let values = Values { patience: micros(recheck * 3), ..Values::of(key) };
@@ -170,13 +168,7 @@ impl Inner {
         if key.whole().is_none() {
             return Ok(());
         }
-        let answer = self.follow(&self.dialect.known, Values::of(key))?.value;
-        match answer {
-            Some(Answer { code: Answer::COLLIDES, .. }) => Err(Error::invalid_name(
-                "another long name has the same short form in the table; choose another name",
-            )),
-            _ => Ok(()),
-        }
+        answer::known(self.follow(&self.dialect.known, Values::of(key))?.value)
     }
 }
 
@@ -259,7 +251,7 @@ impl fmt::Debug for Db {
 /// # Errors
 ///
 /// `Misconfigured` for what a lease row cannot be.
-fn check(claim: &Claim) -> Result<()> {
+pub(crate) fn check(claim: &Claim) -> Result<()> {
     if claim.term().ttl().is_none() {
         return Err(Error::misconfigured("locks in rows have a lease; leave the session out"));
     }

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "sqlite", feature = "async"))]
+mod aio;
 mod answer;
 mod backend;
 mod boot;
@@ -23,6 +25,8 @@ mod table;
 mod url;
 mod wake;
 
+#[cfg(any(feature = "sqlite", feature = "async"))]
+pub use aio::AsyncDb;
 pub use backend::Db;
 pub use config::Builder;
 pub use durable::Durable;

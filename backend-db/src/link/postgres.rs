@@ -30,10 +30,16 @@ fn settings(limit: Duration) -> [(&'static str, String); 3] {
     ]
 }
 
+/// What a connection is opened with: how it carries out statements, and by what it knows itself.
+pub(crate) fn session_options(limit: Duration, session: &str) -> String {
+    let given = settings(limit).map(|(name, value)| format!("-c {name}={}", value.replace(' ', "\\ ")));
+    format!("{} -c tenure.session={session}", given.join(" "))
+}
+
 #[derive(QueryableByName)]
-struct Setting {
+pub(crate) struct Setting {
     #[diesel(sql_type = diesel::sql_types::Nullable<diesel::sql_types::Text>)]
-    session: Option<String>,
+    pub(crate) session: Option<String>,
 }
 
 impl Postgres {
@@ -45,9 +51,7 @@ impl Postgres {
 impl Open for Postgres {
     fn open(&self) -> Result<Box<dyn Link + Send>> {
         let session = format!("{:032x}", rand::random::<u128>());
-        let given =
-            settings(self.io_timeout).map(|(name, value)| format!("-c {name}={}", value.replace(' ', "\\ ")));
-        let options = format!("{} -c tenure.session={session}", given.join(" "));
+        let options = session_options(self.io_timeout, &session);
         let opened = PgConnection::establish(&url_with(&self.url, Some(&options), self.connect_timeout));
         let mut link = match opened {
             // What a pooler says that shares its connections to the server among its clients.
@@ -114,7 +118,7 @@ impl Link for Shared {
     }
 }
 
-fn refused(error: ConnectionError) -> Error {
+pub(crate) fn refused(error: ConnectionError) -> Error {
     let said = error.to_string();
     let says = |words: &[&str]| words.iter().any(|words| said.contains(words));
     if says(&["authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry"]) {

@@ -1,0 +1,338 @@
+//! The store for tasks on a server that is spoken to by futures.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::result::QueryResult;
+use tenure_core::aio::Task;
+use tenure_core::{
+    Advice, Attempt, Breaking, Claim, Error, Granted, Holder, Name, Owner, Release, Renewal, Resolved,
+    Result, Site, Watch,
+};
+
+use super::lines::Lines;
+use super::link::Link;
+use super::pool::{Pool, Request, ended};
+use crate::answer::{self, Answer, Seen};
+use crate::backend::{PATIENCE, check};
+use crate::course::Course;
+use crate::dialect::Dialect;
+use crate::inspect::{LOOKS, after, breaking_values, holders_of, whole_key};
+use crate::key::Key;
+use crate::pool::Answered;
+use crate::schema;
+use crate::statement::{Statement, Text, Values, micros};
+use crate::table::Table;
+use crate::wake::{self, Wake};
+
+#[derive(Clone)]
+pub(super) struct Server(Arc<Inner>);
+
+struct Inner {
+    site: Site,
+    pool: Pool,
+    lines: Arc<Lines>,
+    dialect: Arc<Dialect>,
+    table: Table,
+    wake: Arc<dyn Wake>,
+    channel: String,
+    guard: bool,
+}
+
+/// What a store is made of.
+pub(super) struct Parts {
+    pub(super) site: Site,
+    pub(super) pool: Pool,
+    pub(super) dialect: Dialect,
+    pub(super) table: Table,
+    pub(super) wake: Arc<dyn Wake>,
+    pub(super) guard: bool,
+}
+
+impl Server {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { site, pool, dialect, table, wake, guard } = parts;
+        let channel = wake::channel(&table);
+        let (lines, dialect) = (Arc::default(), Arc::new(dialect));
+        Self(Arc::new(Inner { site, pool, lines, dialect, table, wake, channel, guard }))
+    }
+
+    pub(super) async fn migrate(&self) -> Result<()> {
+        let table = &self.0.table;
+        let asked = self.0.pool.ask(None, Version(schema::version_text(table))).await;
+        match asked {
+            Ok(Answered { value: version, .. }) if version > 0 => schema::check(version, table),
+            Err(error) if error.is_unavailable() => Err(error),
+            _ => {
+                let statements = schema::statements(self.0.dialect.kind, table);
+                self.0.pool.ask(None, Run(statements)).await?;
+                self.check().await
+            }
+        }
+    }
+
+    /// Whether the tables are there, and of a version that this library knows.
+    pub(super) async fn check(&self) -> Result<()> {
+        let asked = Version(schema::version_text(&self.0.table));
+        let version = self.0.pool.ask(None, asked).await?.value;
+        schema::check(version, &self.0.table)
+    }
+
+    pub(super) fn site(&self) -> &Site {
+        &self.0.site
+    }
+
+    pub(super) async fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
+        check(claim)?;
+        let key = self.key(claim)?;
+        self.know(&key).await?;
+        let answer = self.ask(claim, &key).await?;
+        if let Some(Answer { code: Answer::DONE, awaited, .. }) = answer {
+            self.0.wake.granted(&key, awaited > 0);
+        }
+        answer::attempt(claim, answer)
+    }
+
+    pub(super) async fn renew(&self, due: Renewal<'_, ()>) -> Result<()> {
+        let (claim, ttl) = (due.claim(), due.ttl());
+        let mut values = Values::of_claim(claim, &*self.key(claim)?);
+        values.ttl = micros(ttl);
+        let pick: Pick<Course> = match ttl {
+            Duration::MAX => |dialect| &dialect.verify,
+            _ => |dialect| &dialect.renew,
+        };
+        answer::verdict(self.follow(Some(claim.owner()), pick, values).await?.value, false)
+    }
+
+    pub(super) async fn renew_many(&self, due: &[Renewal<'_, ()>]) -> Vec<Result<()>> {
+        let mut answers = Vec::with_capacity(due.len());
+        for due in due {
+            answers.push(self.renew(*due).await);
+        }
+        answers
+    }
+
+    pub(super) async fn release(&self, end: Release<'_, ()>) -> Result<()> {
+        let Answered { value, resent } = self.let_go(end.claim(), end.keep()).await?;
+        answer::verdict(value, resent)
+    }
+
+    pub(super) fn spawn(&self, task: Task) {
+        drop(self.0.pool.runtime().spawn(task));
+    }
+
+    pub(super) async fn abandon(&self, claim: &Claim) {
+        let _ = self.let_go(claim, None).await;
+    }
+
+    pub(super) async fn watch(&self, claim: &Claim) -> Result<Watch> {
+        let (key, wake) = (self.key(claim)?, self.0.wake.clone());
+        let (key, whole) = ((*key).clone(), claim.key().to_owned());
+        // The listener may have yet to connect.
+        let watching = self.0.pool.runtime().spawn_blocking(move || wake.watch(&key, &whole, PATIENCE));
+        let registered = watching.await.map_err(|_| ended())??;
+        Ok(registered.map_or_else(Watch::none, Watch::armed))
+    }
+
+    pub(super) async fn is_awaited(&self, claim: &Claim) -> bool {
+        let Ok(key) = self.key(claim) else { return false };
+        let asked = self.follow(None, |dialect| &dialect.awaited, Values::of(&key)).await;
+        // Without an answer, one merely waits less fairly.
+        asked.is_ok_and(|answered| answered.value.is_some_and(|answer| answer.awaited > 0))
+    }
+
+    pub(super) async fn diagnose(&self) -> Vec<Advice> {
+        Vec::new()
+    }
+
+    pub(super) async fn restore(&self, claim: &Claim) -> Result<Granted<()>> {
+        check(claim)?;
+        let key = self.key(claim)?;
+        self.know(&key).await?;
+        let values = Values::of_claim(claim, &key);
+        let answered = self.follow(Some(claim.owner()), |dialect| &dialect.restore, values).await?;
+        answer::restored(claim, answered.value)
+    }
+
+    pub(super) async fn inspect(&self, name: &Name) -> Result<Option<Holder>> {
+        let key = Key::new(&whole_key(self.site(), name.as_str()));
+        Ok(self.see(&key).await?.map(|seen| seen.holder(name.clone())))
+    }
+
+    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<Holder>> {
+        let from = whole_key(self.site(), prefix);
+        let to = after(from.as_bytes());
+        let values = Values { from: from.clone().into_bytes(), to, ..Values::default() };
+        Ok(holders_of(self.site(), &from, self.look(|dialect| &dialect.list, values).await?))
+    }
+
+    pub(super) async fn force_release(
+        &self,
+        name: &Name,
+        breaking: Breaking,
+        reason: &str,
+    ) -> Result<Option<Holder>> {
+        let whole = whole_key(self.site(), name.as_str());
+        let key = Key::new(&whole);
+        for _ in 0..LOOKS {
+            let Some(seen) = self.see(&key).await? else { return Ok(None) };
+            let values = breaking_values(&key, &seen, breaking, reason);
+            if self.follow(None, |dialect| &dialect.force, values).await?.value.is_some() {
+                let holder = seen.holder(name.clone());
+                self.site().force_released(&holder, breaking, reason);
+                self.site().notify(&whole);
+                self.tell(&key).await;
+                return Ok(Some(holder));
+            }
+        }
+        Err(Error::unavailable("the lock changes hands again and again; try again").settled())
+    }
+    fn key<'c>(&self, claim: &'c Claim) -> Result<Resolved<'c, Key>> {
+        claim.resolved(|| Ok(Arc::new(Key::new(claim.key()))))
+    }
+
+    /// Sees to it that a short form stands for this long key and no other.
+    async fn know(&self, key: &Key) -> Result<()> {
+        if key.whole().is_none() {
+            return Ok(());
+        }
+        let answered = self.follow(None, |dialect| &dialect.known, Values::of(key)).await?;
+        answer::known(answered.value)
+    }
+
+    /// Asks for a lock, as [`Db`](crate::Db) does.
+    async fn ask(&self, claim: &Claim, key: &Key) -> Result<Option<Answer>> {
+        let answer = self.ask_once(claim, key).await?;
+        let recheck = self.site().settings().recheck();
+        if !claim.waits() || !self.0.wake.needs_marks() || !answer::wants_mark(answer, recheck) {
+            return Ok(answer);
+        }
+        let values = Values { patience: micros(recheck * 3), ..Values::of(key) };
+        self.follow(None, |dialect| &dialect.mark, values).await?;
+        self.ask_once(claim, key).await
+    }
+
+    async fn ask_once(&self, claim: &Claim, key: &Key) -> Result<Option<Answer>> {
+        let pick: Pick<Course> =
+            if self.0.guard { |dialect| &dialect.guarded } else { |dialect| &dialect.acquire };
+        let mut values = Values::of_claim(claim, key);
+        values.longest = micros(self.site().settings().max_ttl().get());
+        Ok(self.follow(Some(claim.owner()), pick, values).await?.value)
+    }
+
+    /// Lets go of a lock, or says that it is not its owner's, and tells who waits for it.
+    async fn let_go(&self, claim: &Claim, keep: Option<Duration>) -> Result<Answered<Option<Answer>>> {
+        let key = self.key(claim)?;
+        let mut values = Values::of_claim(claim, &key);
+        values.channel.clone_from(&self.0.channel);
+        values.keep = keep.map_or(0, micros);
+        let answered = self.follow(Some(claim.owner()), |dialect| &dialect.release, values).await?;
+        let is_awaited = answered.value.is_some_and(|answer| answer.awaited > 0);
+        self.0.wake.released(&key, is_awaited);
+        Ok(answered)
+    }
+
+    /// Tells who waits that a lock may be free.
+    async fn tell(&self, key: &Key) {
+        if self.0.dialect.wake.is_some() {
+            let values = Values { channel: self.0.channel.clone(), ..Values::of(key) };
+            let tell = Tell { dialect: self.0.dialect.clone(), values };
+            // Who is not told asks anew after a while.
+            let _ = self.0.pool.ask(None, tell).await;
+        }
+        self.0.wake.released(key, true);
+    }
+
+    async fn see(&self, key: &Key) -> Result<Option<Seen>> {
+        Ok(self.look(|dialect| &dialect.look, Values::of(key)).await?.pop())
+    }
+
+    async fn look(&self, text: Pick<Text>, values: Values) -> Result<Vec<Seen>> {
+        let look = Look { dialect: self.0.dialect.clone(), text, values };
+        Ok(self.0.pool.ask(None, look).await?.value)
+    }
+
+    /// Follows a course on a connection, after what this owner asked before.
+    async fn follow(
+        &self,
+        owner: Option<Owner>,
+        course: Pick<Course>,
+        values: Values,
+    ) -> Result<Answered<Option<Answer>>> {
+        let place = owner.map(|owner| self.0.lines.stand(owner));
+        self.0.pool.ask(place, Follow { dialect: self.0.dialect.clone(), course, values }).await
+    }
+}
+
+/// Which of the things that are said to a database.
+type Pick<T> = fn(&Dialect) -> &T;
+
+/// Follows a course to its answer.
+struct Follow {
+    dialect: Arc<Dialect>,
+    course: Pick<Course>,
+    values: Values,
+}
+
+impl Request for Follow {
+    type Answer = Option<Answer>;
+
+    async fn ask(&mut self, link: &mut Link) -> QueryResult<Option<Answer>> {
+        link.follow((self.course)(&self.dialect), &self.values).await
+    }
+}
+
+/// Sees locks.
+struct Look {
+    dialect: Arc<Dialect>,
+    text: Pick<Text>,
+    values: Values,
+}
+
+impl Request for Look {
+    type Answer = Vec<Seen>;
+
+    async fn ask(&mut self, link: &mut Link) -> QueryResult<Vec<Seen>> {
+        link.look(Statement::new((self.text)(&self.dialect), &self.values)).await
+    }
+}
+
+/// Tells whoever listens.
+struct Tell {
+    dialect: Arc<Dialect>,
+    values: Values,
+}
+
+impl Request for Tell {
+    type Answer = ();
+
+    async fn ask(&mut self, link: &mut Link) -> QueryResult<()> {
+        match &self.dialect.wake {
+            Some(text) => link.act(Statement::new(text, &self.values)).await.map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Asks for the version of the tables.
+struct Version(Text);
+
+impl Request for Version {
+    type Answer = i64;
+
+    async fn ask(&mut self, link: &mut Link) -> QueryResult<i64> {
+        let rows = link.ask(Statement::new(&self.0, &Values::default()).kept(false)).await?;
+        Ok(rows.first().map_or(0, |row| row.code))
+    }
+}
+
+/// Makes tables.
+struct Run(String);
+
+impl Request for Run {
+    type Answer = ();
+
+    async fn ask(&mut self, link: &mut Link) -> QueryResult<()> {
+        link.run(&self.0).await
+    }
+}
