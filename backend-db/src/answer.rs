@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Binary, Nullable};
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use tenure_core::{Attempt, Cause, Claim, Denied, Error, Fence, Granted, Holder, Lease, Name, Result};
 
 /// The answer to a statement about one lock.
@@ -157,6 +157,13 @@ impl Seen {
             _ => holder,
         }
     }
+}
+
+/// A text, as the answer to a question about the database itself.
+#[derive(Clone, Debug, QueryableByName)]
+pub(crate) struct Word {
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(crate) word: Option<String>,
 }
 
 /// The state of a lock that was taken away and whose loser has not let go.

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_core::{
-    AnyBackend, Attempt, Backend, Claim, Error, Granted, Mode, Release, Renewal, Resolved, Restore, Result,
-    Site, Watch,
+    Advice, AnyBackend, Attempt, Backend, Claim, Error, Granted, Mode, Release, Renewal, Resolved, Restore,
+    Result, Site, Watch,
 };
 
 use crate::answer::{self, Answer};
+use crate::collect::Broom;
 use crate::config::Builder;
 use crate::course::{Step, follow};
+use crate::diagnose;
 use crate::dialect::Dialect;
 use crate::key::Key;
 use crate::pool::{Answered, Pool};
@@ -34,7 +36,8 @@ pub(crate) struct Inner {
     pub(crate) wake: Box<dyn Wake>,
     /// What listeners listen to.
     pub(crate) channel: String,
-    guard: bool,
+    pub(crate) broom: Broom,
+    pub(crate) guard: bool,
     boot: Vec<u8>,
 }
 
@@ -98,14 +101,24 @@ impl Db {
         let Parts { site, pool, dialect, table, wake, guard } = parts;
         let boot = if dialect.has_our_clock() { crate::boot::id()? } else { Vec::new() };
         let channel = wake::channel(&table);
-        Ok(Self(Arc::new(Inner { site, pool, dialect, table, wake, channel, guard, boot })))
+        Ok(Self(Arc::new(Inner {
+            site,
+            pool,
+            dialect,
+            table,
+            wake,
+            channel,
+            broom: Broom::new(),
+            guard,
+            boot,
+        })))
     }
 
     pub(crate) fn inner(&self) -> &Inner {
         &self.0
     }
 
-    fn key<'c>(&self, claim: &'c Claim) -> Result<Resolved<'c, Key>> {
+    pub(crate) fn key<'c>(&self, claim: &'c Claim) -> Result<Resolved<'c, Key>> {
         claim.resolved(|| {
             let key = Key::new(claim.key());
             self.0.know(&key)?;
@@ -190,7 +203,10 @@ impl Backend for Db {
         let key = self.key(claim)?;
         let answer = self.ask(claim, &key)?;
         match answer {
-            Some(Answer { code: Answer::DONE, awaited, .. }) => self.0.wake.granted(&key, awaited > 0),
+            Some(Answer { code: Answer::DONE, awaited, .. }) => {
+                self.0.wake.granted(&key, awaited > 0);
+                self.sweep_now_and_then();
+            }
             _ => self.0.wake.denied(&key),
         }
         answer::attempt(claim, answer)
@@ -219,6 +235,14 @@ impl Backend for Db {
     fn watch(&self, claim: &Claim) -> Result<Watch> {
         let registered = self.0.wake.watch(&*self.key(claim)?, claim.key(), PATIENCE)?;
         Ok(registered.map_or_else(Watch::none, Watch::armed))
+    }
+
+    fn renew_many(&self, due: &[Renewal<'_, ()>]) -> Vec<Result<()>> {
+        self.renew_all(due)
+    }
+
+    fn diagnose(&self) -> Vec<Advice> {
+        diagnose::advice(&self.0)
     }
 
     fn is_awaited(&self, claim: &Claim) -> bool {

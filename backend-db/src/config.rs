@@ -162,11 +162,14 @@ impl Builder {
     fn reach(&self, place: &Place, table: &Table, site: &Site) -> Result<Opened> {
         match place {
             #[cfg(feature = "sqlite")]
-            Place::Sqlite(path) => Ok(Opened {
-                kind: Kind::Sqlite,
-                open: Arc::new(link::sqlite::Sqlite::new(path, self.io_timeout)),
-                wake: Box::new(wake::side_file::SideFile::new(path, site.clone())),
-            }),
+            Place::Sqlite(path) => {
+                crate::boot::refuse_network(path)?;
+                Ok(Opened {
+                    kind: Kind::Sqlite,
+                    open: Arc::new(link::sqlite::Sqlite::new(path, self.io_timeout)),
+                    wake: Box::new(wake::side_file::SideFile::new(path, site.clone())),
+                })
+            }
             #[cfg(feature = "postgres")]
             Place::Postgres(url) => {
                 let (connect, io) = (self.connect_timeout, self.io_timeout);
@@ -184,7 +187,8 @@ impl Builder {
             #[cfg(feature = "mysql")]
             Place::MySql(url) => {
                 let server = link::mysql::MySql::new(url, self.io_timeout);
-                let kind = server.kind()?;
+                let asked = server.clone();
+                let kind = within_time(self.connect_timeout, move || asked.kind())?;
                 let kind = if self.plain { Kind::MySql } else { kind };
                 let rooms = wake::room::Rooms::new(&server, table.full(), site.clone());
                 Ok(Opened { kind, open: Arc::new(server), wake: Box::new(rooms) })
@@ -228,4 +232,18 @@ fn within(setting: &str, value: Duration) -> Result<()> {
         return Ok(());
     }
     Err(Error::misconfigured(format!("{setting} is {value:?}; it must be {least:?} to {most:?}")))
+}
+
+/// What comes of something that may hang, if it comes in time.
+#[cfg(feature = "mysql")]
+fn within_time<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new().name("tenure-db-open".into());
+    let begun = thread.spawn(move || drop(tell.send(work())));
+    begun.map_err(|source| Error::unavailable("no thread to connect with").with_source(source).settled())?;
+    let late = || Error::unavailable("the server does not answer; see whether it runs").settled();
+    told.recv_timeout(limit).unwrap_or_else(|_| Err(late()))
 }

@@ -10,6 +10,7 @@ use r2d2::ManageConnection;
 use tenure_core::{Error, Kind, Moment, Result};
 
 use crate::failure::{self, Remedy};
+use crate::hangup::{self, Line};
 use crate::link::Link;
 
 /// Makes connections to one database.
@@ -18,6 +19,9 @@ pub(crate) trait Open: Send + Sync + 'static {
     ///
     /// `Unavailable` if there is none to be had, `Misconfigured` if there never will be.
     fn open(&self) -> Result<Box<dyn Link + Send>>;
+
+    /// Whether a connection is a socket, on which an answer may never come.
+    fn is_remote(&self) -> bool;
 }
 
 /// A connection of a pool. One that failed is never used again: the answer to what was asked on it may
@@ -26,6 +30,7 @@ pub(crate) struct Pooled {
     link: Box<dyn Link + Send>,
     failed: bool,
     made: Moment,
+    line: Option<Arc<Line>>,
 }
 
 /// Wraps what makes connections, so that those which failed are discarded.
@@ -63,10 +68,12 @@ impl ManageConnection for Guarded {
 
     fn connect(&self) -> std::result::Result<Pooled, NotOpened> {
         let made = Moment::now();
+        let before = if self.open.is_remote() { hangup::sockets() } else { Vec::new() };
         match self.open.open() {
-            Ok(link) => {
+            Ok(mut link) => {
                 self.news.set(None);
-                Ok(Pooled { link, failed: false, made })
+                let line = if self.open.is_remote() { Line::of_new(&before, || link.port()) } else { None };
+                Ok(Pooled { link, failed: false, made, line })
             }
             Err(error) => {
                 let message = error.to_string();
@@ -89,6 +96,18 @@ impl ManageConnection for Guarded {
 
     fn has_broken(&self, connection: &mut Pooled) -> bool {
         connection.failed
+    }
+}
+
+impl Pooled {
+    /// Asks, and hangs up some time after the server should have given up by itself.
+    fn ask<T>(
+        &mut self,
+        limit: Duration,
+        ask: impl FnOnce(&mut dyn Link) -> QueryResult<T>,
+    ) -> QueryResult<T> {
+        let _waits = self.line.as_ref().map(|line| line.waits(limit + limit / 4));
+        ask(&mut *self.link)
     }
 }
 
@@ -150,11 +169,6 @@ impl Pool {
         Self { open, size, connect_timeout, patience, here }
     }
 
-    /// A connection that belongs to no pool.
-    pub(crate) fn open_another(&self) -> Result<Box<dyn Link + Send>> {
-        self.open.open()
-    }
-
     /// Asks on a connection, and asks again while others are in the way or connections turn out to be
     /// dead. What is asked carries a token, and is the same if it is carried out twice.
     pub(crate) fn ask<T>(&self, mut ask: impl FnMut(&mut dyn Link) -> QueryResult<T>) -> Result<Answered<T>> {
@@ -163,7 +177,7 @@ impl Pool {
             let mut connection = self.get().map_err(|error| doubtful(error, resent))?;
             let old = connection.made < began;
             let failed = loop {
-                match ask(&mut *connection.link) {
+                match connection.ask(self.patience, &mut ask) {
                     Ok(value) => return Ok(Answered { value, resent }),
                     Err(error) if failure::remedy(&error) == Remedy::Repeat => {
                         if Moment::now().since(began) >= self.patience {
@@ -176,6 +190,9 @@ impl Pool {
                 }
             };
             connection.failed = true;
+            if connection.line.as_ref().is_some_and(|line| line.is_cut()) {
+                return Err(Error::unavailable("the database did not answer in time").with_source(failed));
+            }
             match failure::remedy(&failed) {
                 // After a restart of the server every connection from before is dead; each is found out once.
                 Remedy::Reconnect if old => resent = true,

@@ -5,17 +5,20 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "postgres")]
+use diesel::connection::SimpleConnection;
 use tenure_core::{Error, Fence, Lock};
 use tenure_db::{Borrowed, Db, ReloadError};
 use tenure_servers::{Outcome, Stop};
 
 fn main() -> ExitCode {
-    let mut tests: Vec<(String, fn() -> Outcome)> = Vec::new();
-    let mut add = |kind: &str, more: &[(&str, fn() -> Outcome)]| {
-        tests.extend(more.iter().map(|(name, test)| (format!("{kind}::{name}"), *test)));
-    };
+    let mut tests: Vec<(String, Box<dyn FnOnce() -> Outcome + Send>)> = Vec::new();
     #[cfg(feature = "sqlite")]
-    add("sqlite", sqlite::TESTS);
+    tests.extend(sqlite::tests());
+    #[cfg(feature = "postgres")]
+    tests.extend(postgres::tests());
+    #[cfg(feature = "mysql")]
+    tests.extend(mariadb::tests());
     tenure_servers::run_all("databases", tests)
 }
 
@@ -130,11 +133,72 @@ fn it_wants_a_transaction<C: Borrowed>(place: &Place<C>) -> Outcome {
     }
 }
 
-/// The tests of a kind of database.
+/// What the last holder wrote cannot be seen in there, so the lock would protect nothing.
+#[cfg(feature = "postgres")]
+fn a_transaction_that_sees_the_past_is_refused_and_goes_on(place: &Place<diesel::PgConnection>) -> Outcome {
+    let store = place.store()?;
+    place.connection().batch_execute("CREATE TABLE work (n bigint)").map_err(failed)?;
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        // The row is there before, so that it is an older one that is seen.
+        place.transaction(|connection| take(&store, connection, "e")).map_err(failed)?;
+        let did = place.transaction(|connection| {
+            connection
+                .batch_execute(&format!("SET TRANSACTION ISOLATION LEVEL {level}; SELECT 1 FROM work"))?;
+            place.transaction(|other| take(&store, other, "e"))?;
+            contended(level, take(&store, connection, "e"))?;
+            connection.batch_execute("INSERT INTO work VALUES (1)")?;
+            Ok(())
+        });
+        did.map_err(failed)?;
+    }
+    Ok(())
+}
+
+#[cfg(feature = "postgres")]
+fn an_advisory_lock_lasts_until_its_transaction_ends(place: &Place<diesel::PgConnection>) -> Outcome {
+    use tenure_db::LockIn;
+    let taken = |name: &'static str| {
+        place.transaction(|other| Ok(LockIn::advisory(other, name).map(|lock| lock.fence())?))
+    };
+    let did = place.transaction(|connection| {
+        let mut lock = LockIn::advisory(connection, "f")?;
+        contended("another transaction", taken("f"))?;
+        taken("F")?;
+        lock.batch_execute("SELECT 1")?;
+        drop(lock);
+        let limit = Duration::from_millis(50);
+        let waited = place.transaction(|other| Ok(LockIn::advisory_for(other, "f", limit).map(drop)?));
+        match waited {
+            Err(ReloadError::Lock(error)) if error.is_timed_out() => Ok(()),
+            other => Err(odd("a wait", &other)),
+        }
+    });
+    did.map_err(failed)?;
+    let mut connection = place.connection();
+    match LockIn::advisory(&mut connection, "f") {
+        Err(error) if error.is_misconfigured() => {}
+        other => return Err(Stop::failed(format!("without a transaction: {other:?}"))),
+    }
+    match taken("f").map_err(failed)? {
+        None => Ok(()),
+        Some(fence) => Err(Stop::failed(format!("an advisory lock has the fence {fence}"))),
+    }
+}
+
+/// The tests of a kind of database, all of which share a server that ends with the last of them.
 macro_rules! tests {
-    ($($test:ident),* $(,)?) => {
-        pub(super) const TESTS: &[(&str, fn() -> Outcome)] =
-            &[$((stringify!($test), || super::$test(&place()?))),*];
+    ($kind:literal, $server:ty: $($test:ident),* $(,)?) => {
+        pub(super) fn tests() -> Vec<(String, Box<dyn FnOnce() -> Outcome + Send>)> {
+            let server: std::sync::Arc<std::sync::Mutex<Option<$server>>> = std::sync::Arc::default();
+            vec![$({
+                let server = server.clone();
+                let test = move || {
+                    let place = place(&mut server.lock().unwrap_or_else(std::sync::PoisonError::into_inner))?;
+                    super::$test(&place)
+                };
+                (format!("{}::{}", $kind, stringify!($test)), Box::new(test) as Box<dyn FnOnce() -> Outcome + Send>)
+            }),*]
+        }
     };
 }
 
@@ -145,14 +209,14 @@ mod sqlite {
 
     use super::{Outcome, Place};
 
-    tests![
+    tests! { "sqlite", ():
         a_lock_lasts_until_its_transaction_ends,
         a_lease_keeps_a_transaction_out_and_leaves_it_whole,
         transactions_that_wait_come_one_after_another,
         it_wants_a_transaction,
-    ];
+    }
 
-    fn place() -> Outcome<Place<SqliteConnection>> {
+    fn place(_: &mut Option<()>) -> Outcome<Place<SqliteConnection>> {
         let folder = tempfile::tempdir()?;
         let url = format!("sqlite:{}", folder.path().join("app.db").display());
         Ok(Place { url, connect, _kept: Box::new(folder) })
@@ -164,6 +228,71 @@ mod sqlite {
         connection.batch_execute("PRAGMA busy_timeout = 20").expect("this is a statement");
         connection
     }
+}
+
+#[cfg(feature = "mysql")]
+mod mariadb {
+    use diesel::prelude::*;
+    use tenure_servers::{MariaDb, mariadb};
+
+    use super::{Outcome, Place, database};
+
+    tests! { "mariadb", MariaDb:
+        a_lock_lasts_until_its_transaction_ends,
+        a_lease_keeps_a_transaction_out_and_leaves_it_whole,
+        transactions_that_wait_come_one_after_another,
+        it_wants_a_transaction,
+    }
+
+    fn place(server: &mut Option<MariaDb>) -> Outcome<Place<MysqlConnection>> {
+        if server.is_none() {
+            *server = Some(mariadb()?);
+        }
+        let name = database();
+        let url = server.as_ref().map(|server| server.database(&name)).transpose()?.unwrap_or_default();
+        Ok(Place { url, connect, _kept: Box::new(()) })
+    }
+
+    fn connect(url: &str) -> MysqlConnection {
+        MysqlConnection::establish(url).expect("the server answers")
+    }
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use diesel::prelude::*;
+    use tenure_servers::{Postgres, postgres};
+
+    use super::{Outcome, Place, database};
+
+    tests! { "postgres", Postgres:
+        a_lock_lasts_until_its_transaction_ends,
+        a_lease_keeps_a_transaction_out_and_leaves_it_whole,
+        transactions_that_wait_come_one_after_another,
+        it_wants_a_transaction,
+        a_transaction_that_sees_the_past_is_refused_and_goes_on,
+        an_advisory_lock_lasts_until_its_transaction_ends,
+    }
+
+    fn place(server: &mut Option<Postgres>) -> Outcome<Place<PgConnection>> {
+        if server.is_none() {
+            *server = Some(postgres()?);
+        }
+        let name = database();
+        let url = server.as_ref().map(|server| server.database(&name)).transpose()?.unwrap_or_default();
+        Ok(Place { url, connect, _kept: Box::new(()) })
+    }
+
+    fn connect(url: &str) -> PgConnection {
+        PgConnection::establish(url).expect("the server answers")
+    }
+}
+
+/// A name for the database of one test.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+fn database() -> String {
+    static MADE: AtomicI64 = AtomicI64::new(0);
+    format!("app{}", MADE.fetch_add(1, Ordering::SeqCst))
 }
 
 fn contended<T: std::fmt::Debug>(what: &str, answer: Result<T, ReloadError>) -> Result<(), ReloadError> {

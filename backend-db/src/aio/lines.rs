@@ -28,14 +28,18 @@ pub(crate) struct Place {
 }
 
 impl Lines {
-    /// Takes the last place. Done at once, so that places are in the order of the requests.
-    pub(crate) fn stand(self: &Arc<Self>, owner: Owner) -> Place {
+    /// Takes the last place in the line of each of these. Done at once and for all of them together, so that
+    /// places are in the order of the requests, and nobody is before and behind another.
+    pub(crate) fn stand(self: &Arc<Self>, owners: impl IntoIterator<Item = Owner>) -> Vec<Place> {
         let mut lines = self.lines();
-        let line = lines.entry(owner).or_default();
-        let number = line.next;
-        line.next += 1;
-        line.places.push_back((number, None));
-        Place { lines: self.clone(), owner, number }
+        let stand = |owner| {
+            let line = lines.entry(owner).or_default();
+            let number = line.next;
+            line.next += 1;
+            line.places.push_back((number, None));
+            Place { lines: self.clone(), owner, number }
+        };
+        owners.into_iter().map(stand).collect()
     }
 
     fn lines(&self) -> MutexGuard<'_, HashMap<Owner, Line>> {
@@ -91,14 +95,14 @@ mod tests {
     #[test]
     fn who_asks_second_comes_after_the_first_even_if_one_between_them_has_left() {
         let (lines, owner) = (Arc::new(Lines::default()), Owner::random());
-        let (first, second, third) = (lines.stand(owner), lines.stand(owner), lines.stand(owner));
-        assert_eq!([&first, &second, &third].map(is_first), [true, false, false]);
-        drop(second);
-        assert!(!is_first(&third));
-        assert!(is_first(&lines.stand(Owner::random())));
-        drop(first);
-        assert!(is_first(&third));
-        drop(third);
+        let mut places = lines.stand([owner, owner, owner]);
+        assert_eq!(places.iter().map(is_first).collect::<Vec<_>>(), [true, false, false]);
+        drop(places.remove(1));
+        assert!(!is_first(&places[1]));
+        assert!(is_first(&lines.stand([Owner::random()])[0]));
+        drop(places.remove(0));
+        assert!(is_first(&places[0]));
+        drop(places);
         assert!(lines.lines().is_empty());
     }
 }

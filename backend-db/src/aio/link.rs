@@ -3,7 +3,8 @@
 use diesel::result::QueryResult;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
-use crate::answer::{Answer, Seen};
+use crate::answer::{Answer, Seen, Word};
+use crate::batch::Batch;
 use crate::course::Step;
 use crate::statement::{Statement, Values};
 
@@ -47,6 +48,16 @@ impl Link {
     /// How many rows a statement changed.
     pub(crate) async fn act(&mut self, statement: Statement<'_>) -> QueryResult<usize> {
         on!(self, connection => statement.execute(connection).await)
+    }
+
+    /// How many locks a statement renewed.
+    pub(crate) async fn renew(&mut self, batch: Batch<'_>) -> QueryResult<usize> {
+        on!(self, connection => batch.execute(connection).await)
+    }
+
+    /// What a question without values is answered: a text in each row.
+    pub(crate) async fn words(&mut self, question: &str) -> QueryResult<Vec<Word>> {
+        on!(self, connection => diesel::sql_query(question).load(connection).await)
     }
 
     /// Carries out statements without values.

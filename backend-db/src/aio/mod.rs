@@ -9,10 +9,13 @@ mod opening;
 #[cfg(feature = "async")]
 mod pool;
 #[cfg(feature = "async")]
+mod request;
+#[cfg(feature = "async")]
 mod server;
 mod threads;
 
 use std::fmt;
+use std::time::Duration;
 
 use tenure_core::aio::{self, AsyncBackend, AsyncInspect, AsyncRestore, Task};
 use tenure_core::{
@@ -82,6 +85,20 @@ impl AsyncDb {
     /// Dropped half-way, it goes on in the background.
     pub async fn migrate(&self) -> Result<()> {
         by!(self, way => way.migrate().await)
+    }
+
+    /// Forgets the names that nobody has held, and nobody has waited for, for at least this long, as
+    /// [`Db::forget_unused`](crate::Db::forget_unused).
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::forget_unused`](crate::Db::forget_unused).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped half-way, some of them may be forgotten.
+    pub async fn forget_unused(&self, idle: Duration) -> Result<u64> {
+        by!(self, way => way.forget_unused(idle).await)
     }
 }
 

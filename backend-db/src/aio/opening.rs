@@ -45,7 +45,8 @@ impl Builder {
             }
             #[cfg(not(feature = "async"))]
             _ => Err(Error::misconfigured(
-                "this build speaks to this database from threads alone; add the feature `async` of tenure-db",
+                "this build speaks to this database from threads alone; add the feature `async` of tenure-db, which \
+                 is `postgres-async` or `mysql-async` of tenure",
             )),
         }
     }

@@ -66,27 +66,27 @@ impl Pool {
         &self.runtime
     }
 
-    /// Asks on a connection, when its turn has come, and asks again while others are in the way or
+    /// Asks on a connection, when the turn of all places has come, and asks again while others are in the way or
     /// connections turn out to be dead. What is asked carries a token, and is the same if it is carried out
     /// twice. Dropped before it was sent, it is never sent.
     pub(crate) async fn ask<R: Request>(
         &self,
-        place: Option<Place>,
+        places: Vec<Place>,
         request: R,
     ) -> Result<Answered<R::Answer>> {
         let (mut teller, told) = oneshot::channel();
         let shared = self.shared.clone();
         self.runtime.spawn(async move {
-            if let Some(place) = &place
-                && while_heard(&mut teller, place.turn()).await.is_none()
-            {
-                return;
+            for place in &places {
+                if while_heard(&mut teller, place.turn()).await.is_none() {
+                    return;
+                }
             }
             if let Some(answer) = shared.ask(&mut teller, request).await {
                 let _ = teller.send(answer);
             }
             // Whoever has the next place may go on.
-            drop(place);
+            drop(places);
         });
         told.await.unwrap_or_else(|_| Err(ended()))
     }
@@ -157,10 +157,8 @@ impl Shared {
         let opened = timeout(self.limits.connect_timeout, self.opener.open()).await;
         let link = opened.unwrap_or_else(|_| {
             let limit = self.limits.connect_timeout;
-            Err(Error::unavailable(format!(
-                "no connection within {limit:?}; see whether the database answers"
-            )))
-            .map_err(Error::settled)
+            let said = format!("no connection within {limit:?}; see whether the database answers");
+            Err(Error::unavailable(said).settled())
         })?;
         Ok(Idle { link, made })
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use diesel::result::QueryResult;
 use tenure_core::aio::Task;
 use tenure_core::{
     Advice, Attempt, Breaking, Claim, Error, Granted, Holder, Name, Owner, Release, Renewal, Resolved,
@@ -11,17 +10,21 @@ use tenure_core::{
 };
 
 use super::lines::Lines;
-use super::link::Link;
-use super::pool::{Pool, Request, ended};
+use super::pool::{Pool, ended};
+use super::request::{Act, Follow, Look, Pick, Question, Renew, Run, Tell, Version};
 use crate::answer::{self, Answer, Seen};
 use crate::backend::{PATIENCE, check};
+use crate::batch::MOST;
+use crate::collect::{self, Broom};
 use crate::course::Course;
+use crate::diagnose;
 use crate::dialect::Dialect;
 use crate::inspect::{LOOKS, after, breaking_values, holders_of, whole_key};
 use crate::key::Key;
 use crate::pool::Answered;
+use crate::renew::unanswered;
 use crate::schema;
-use crate::statement::{Statement, Text, Values, micros};
+use crate::statement::{Text, Values, micros};
 use crate::table::Table;
 use crate::wake::{self, Wake};
 
@@ -36,6 +39,7 @@ struct Inner {
     table: Table,
     wake: Arc<dyn Wake>,
     channel: String,
+    broom: Broom,
     guard: bool,
 }
 
@@ -54,18 +58,18 @@ impl Server {
         let Parts { site, pool, dialect, table, wake, guard } = parts;
         let channel = wake::channel(&table);
         let (lines, dialect) = (Arc::default(), Arc::new(dialect));
-        Self(Arc::new(Inner { site, pool, lines, dialect, table, wake, channel, guard }))
+        Self(Arc::new(Inner { site, pool, lines, dialect, table, wake, channel, broom: Broom::new(), guard }))
     }
 
     pub(super) async fn migrate(&self) -> Result<()> {
         let table = &self.0.table;
-        let asked = self.0.pool.ask(None, Version(schema::version_text(table))).await;
+        let asked = self.0.pool.ask(Vec::new(), Version(schema::version_text(table))).await;
         match asked {
             Ok(Answered { value: version, .. }) if version > 0 => schema::check(version, table),
             Err(error) if error.is_unavailable() => Err(error),
             _ => {
                 let statements = schema::statements(self.0.dialect.kind, table);
-                self.0.pool.ask(None, Run(statements)).await?;
+                self.0.pool.ask(Vec::new(), Run(statements)).await?;
                 self.check().await
             }
         }
@@ -74,8 +78,35 @@ impl Server {
     /// Whether the tables are there, and of a version that this library knows.
     pub(super) async fn check(&self) -> Result<()> {
         let asked = Version(schema::version_text(&self.0.table));
-        let version = self.0.pool.ask(None, asked).await?.value;
+        let version = self.0.pool.ask(Vec::new(), asked).await?.value;
         schema::check(version, &self.0.table)
+    }
+
+    pub(super) async fn forget_unused(&self, idle: Duration) -> Result<u64> {
+        let values = collect::values(idle)?;
+        // First, so that no name is forgotten whose next fence could be lower.
+        self.act(|dialect| &dialect.raise, values.clone()).await?;
+        let mut all = 0;
+        loop {
+            let some = self.act(|dialect| &dialect.forget, values.clone()).await?;
+            all += some as u64;
+            if some == 0 {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Forgets unused names now and then, in the background.
+    fn sweep_now_and_then(&self) {
+        if self.0.broom.is_due() {
+            let own = self.clone();
+            drop(self.0.pool.runtime().spawn(async move { own.forget_unused(collect::IDLE).await }));
+        }
+    }
+
+    async fn act(&self, text: Pick<Text>, values: Values) -> Result<usize> {
+        let act = Act { dialect: self.0.dialect.clone(), text, values };
+        Ok(self.0.pool.ask(Vec::new(), act).await?.value)
     }
 
     pub(super) fn site(&self) -> &Site {
@@ -87,8 +118,12 @@ impl Server {
         let key = self.key(claim)?;
         self.know(&key).await?;
         let answer = self.ask(claim, &key).await?;
-        if let Some(Answer { code: Answer::DONE, awaited, .. }) = answer {
-            self.0.wake.granted(&key, awaited > 0);
+        match answer {
+            Some(Answer { code: Answer::DONE, awaited, .. }) => {
+                self.0.wake.granted(&key, awaited > 0);
+                self.sweep_now_and_then();
+            }
+            _ => self.0.wake.denied(&key),
         }
         answer::attempt(claim, answer)
     }
@@ -104,12 +139,38 @@ impl Server {
         answer::verdict(self.follow(Some(claim.owner()), pick, values).await?.value, false)
     }
 
+    /// Renews locks in as few statements as there are; those that are lost are found by halving.
     pub(super) async fn renew_many(&self, due: &[Renewal<'_, ()>]) -> Vec<Result<()>> {
         let mut answers = Vec::with_capacity(due.len());
-        for due in due {
-            answers.push(self.renew(*due).await);
+        let mut left: Vec<&[Renewal<'_, ()>]> = due.chunks(MOST).rev().collect();
+        while let Some(some) = left.pop() {
+            if let [one] = some {
+                answers.push(self.renew(*one).await);
+                continue;
+            }
+            if some.iter().any(|due| due.ttl() == Duration::MAX) {
+                left.extend(some.chunks(1).rev());
+                continue;
+            }
+            match self.renew_together(some).await {
+                Ok(renewed) if renewed == some.len() => answers.extend(some.iter().map(|_| Ok(()))),
+                Ok(_) => left.extend(some.chunks(some.len().div_ceil(2)).rev()),
+                Err(error) => answers.extend(some.iter().map(|_| Err(unanswered(&error)))),
+            }
         }
         answers
+    }
+
+    /// How many of them were renewed.
+    async fn renew_together(&self, due: &[Renewal<'_, ()>]) -> Result<usize> {
+        let values = |due: &Renewal<'_, ()>| -> Result<Values> {
+            let mut values = Values::of_claim(due.claim(), &*self.key(due.claim())?);
+            values.ttl = micros(due.ttl());
+            Ok(values)
+        };
+        let all = due.iter().map(values).collect::<Result<Vec<_>>>()?;
+        let places = self.0.lines.stand(due.iter().map(|due| due.claim().owner()));
+        Ok(self.0.pool.ask(places, Renew { dialect: self.0.dialect.clone(), all }).await?.value)
     }
 
     pub(super) async fn release(&self, end: Release<'_, ()>) -> Result<()> {
@@ -142,7 +203,14 @@ impl Server {
     }
 
     pub(super) async fn diagnose(&self) -> Vec<Advice> {
-        Vec::new()
+        let kind = self.0.dialect.kind;
+        let mut words = Vec::new();
+        for question in diagnose::questions(kind, &self.0.table.full()) {
+            let answer = self.0.pool.ask(Vec::new(), Question(question)).await;
+            words.push(answer.ok().and_then(|answer| answer.value).unwrap_or_default());
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        diagnose::judge(kind, &words, self.0.guard)
     }
 
     pub(super) async fn restore(&self, claim: &Claim) -> Result<Granted<()>> {
@@ -238,7 +306,7 @@ impl Server {
             let values = Values { channel: self.0.channel.clone(), ..Values::of(key) };
             let tell = Tell { dialect: self.0.dialect.clone(), values };
             // Who is not told asks anew after a while.
-            let _ = self.0.pool.ask(None, tell).await;
+            let _ = self.0.pool.ask(Vec::new(), tell).await;
         }
         self.0.wake.released(key, true);
     }
@@ -249,7 +317,7 @@ impl Server {
 
     async fn look(&self, text: Pick<Text>, values: Values) -> Result<Vec<Seen>> {
         let look = Look { dialect: self.0.dialect.clone(), text, values };
-        Ok(self.0.pool.ask(None, look).await?.value)
+        Ok(self.0.pool.ask(Vec::new(), look).await?.value)
     }
 
     /// Follows a course on a connection, after what this owner asked before.
@@ -259,80 +327,7 @@ impl Server {
         course: Pick<Course>,
         values: Values,
     ) -> Result<Answered<Option<Answer>>> {
-        let place = owner.map(|owner| self.0.lines.stand(owner));
-        self.0.pool.ask(place, Follow { dialect: self.0.dialect.clone(), course, values }).await
-    }
-}
-
-/// Which of the things that are said to a database.
-type Pick<T> = fn(&Dialect) -> &T;
-
-/// Follows a course to its answer.
-struct Follow {
-    dialect: Arc<Dialect>,
-    course: Pick<Course>,
-    values: Values,
-}
-
-impl Request for Follow {
-    type Answer = Option<Answer>;
-
-    async fn ask(&mut self, link: &mut Link) -> QueryResult<Option<Answer>> {
-        link.follow((self.course)(&self.dialect), &self.values).await
-    }
-}
-
-/// Sees locks.
-struct Look {
-    dialect: Arc<Dialect>,
-    text: Pick<Text>,
-    values: Values,
-}
-
-impl Request for Look {
-    type Answer = Vec<Seen>;
-
-    async fn ask(&mut self, link: &mut Link) -> QueryResult<Vec<Seen>> {
-        link.look(Statement::new((self.text)(&self.dialect), &self.values)).await
-    }
-}
-
-/// Tells whoever listens.
-struct Tell {
-    dialect: Arc<Dialect>,
-    values: Values,
-}
-
-impl Request for Tell {
-    type Answer = ();
-
-    async fn ask(&mut self, link: &mut Link) -> QueryResult<()> {
-        match &self.dialect.wake {
-            Some(text) => link.act(Statement::new(text, &self.values)).await.map(drop),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Asks for the version of the tables.
-struct Version(Text);
-
-impl Request for Version {
-    type Answer = i64;
-
-    async fn ask(&mut self, link: &mut Link) -> QueryResult<i64> {
-        let rows = link.ask(Statement::new(&self.0, &Values::default()).kept(false)).await?;
-        Ok(rows.first().map_or(0, |row| row.code))
-    }
-}
-
-/// Makes tables.
-struct Run(String);
-
-impl Request for Run {
-    type Answer = ();
-
-    async fn ask(&mut self, link: &mut Link) -> QueryResult<()> {
-        link.run(&self.0).await
+        let places = self.0.lines.stand(owner);
+        self.0.pool.ask(places, Follow { dialect: self.0.dialect.clone(), course, values }).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use tenure_core::aio::{self, Task};
 use tenure_core::{
@@ -27,6 +28,10 @@ impl Threads {
         self.work(None, |db| db.migrate()).await
     }
 
+    pub(super) async fn forget_unused(&self, idle: Duration) -> Result<u64> {
+        self.work(None, move |db| db.forget_unused(idle)).await
+    }
+
     pub(super) fn site(&self) -> &Site {
         Backend::site(&self.db)
     }
@@ -42,11 +47,13 @@ impl Threads {
     }
 
     pub(super) async fn renew_many(&self, due: &[Renewal<'_, ()>]) -> Vec<Result<()>> {
-        let mut answers = Vec::with_capacity(due.len());
-        for due in due {
-            answers.push(self.renew(*due).await);
-        }
-        answers
+        let owners = due.iter().map(|due| due.claim().owner());
+        let own: Vec<(Claim, Duration)> = due.iter().map(|due| (due.claim().clone(), due.ttl())).collect();
+        let renew = move |db: &Db| {
+            let due: Vec<_> = own.iter().map(|(claim, ttl)| Renewal::new(claim, &(), *ttl)).collect();
+            db.renew_many(&due)
+        };
+        self.work(owners, renew).await
     }
 
     pub(super) async fn release(&self, end: Release<'_, ()>) -> Result<()> {
@@ -106,21 +113,21 @@ impl Threads {
         self.work(None, move |db| db.force_release(&name, breaking, &reason)).await
     }
 
-    /// Does work when the turn of the owner has come. Dropped before it has begun, it is never done.
+    /// Does work when the turn of the owners has come. Dropped before it has begun, it is never done.
     async fn work<T: Send + 'static>(
         &self,
-        owner: Option<Owner>,
+        owners: impl IntoIterator<Item = Owner>,
         work: impl FnOnce(&Db) -> T + Send + 'static,
     ) -> T {
-        let place = owner.map(|owner| self.lines.stand(owner));
-        if let Some(place) = &place {
+        let places = self.lines.stand(owners);
+        for place in &places {
             place.turn().await;
         }
         let db = self.db.clone();
         in_pool(move || {
             let done = work(&db);
             // Whoever has the next place may go on.
-            drop(place);
+            drop(places);
             done
         })
         .await

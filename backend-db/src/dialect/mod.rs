@@ -5,6 +5,7 @@ mod mysql;
 mod postgres;
 mod sqlite;
 
+use crate::batch::Renewing;
 use crate::course::{Course, Step};
 use crate::statement::Text;
 use crate::table::Table;
@@ -47,7 +48,9 @@ pub(crate) struct Dialect {
     pub(crate) look: Text,
     /// Sees the locks in a range of keys, and those with long keys.
     pub(crate) list: Text,
-    /// Raises the last fence of names that are forgotten to those of rows long unused.
+    /// Renews many locks.
+    pub(crate) renewing: Renewing,
+    /// Raises the last fence of names that are forgotten above those of rows long unused.
     pub(crate) raise: Text,
     /// Forgets rows long unused, whose fences are not above that.
     pub(crate) forget: Text,
@@ -137,7 +140,7 @@ impl Writer<'_> {
     /// Names that are merely kept taken have nobody who could acknowledge. The new token is nobody's.
     fn force(&self) -> Course {
         let opens = ":force = 1 OR (:victim = :token AND state <> 1)";
-        let wall = if self.now == ":now" { ":wall" } else { "{now}" };
+        let wall = self.wall();
         vec![self.count(&format!(
             "UPDATE tenure_lock SET loser = CASE WHEN :victim = :token THEN loser ELSE :victim END, token = :token, \
              ends = CASE WHEN {opens} THEN 0 ELSE ends END, \
@@ -157,11 +160,25 @@ impl Writer<'_> {
         ))
     }
 
+    /// What is before that moment is long ago, by the clock that fences are made of.
     fn raise(&self) -> Text {
-        self.text(
-            "UPDATE tenure_lock_meta SET last_fence = {greatest}(last_fence, coalesce((SELECT max(fence) \
-             FROM tenure_lock WHERE ends <= {now} AND fence < :fence AND awaited <= {now}), 0))",
-        )
+        let raise = "UPDATE tenure_lock_meta SET last_fence = {greatest}(last_fence, {wall} - :ttl)";
+        self.text(&raise.replace("{wall}", self.wall()))
+    }
+
+    /// Which rows are of names long unused.
+    fn unused(&self) -> String {
+        let unused = "fence < {wall} - :ttl AND fence <= (SELECT last_fence FROM tenure_lock_meta)";
+        unused.replace("{wall}", self.wall())
+    }
+
+    /// The wall clock.
+    fn wall(&self) -> &'static str {
+        if self.now == ":now" { ":wall" } else { "{now}" }
+    }
+
+    fn renewing(&self, kind: Kind) -> Renewing {
+        Renewing::new(kind, self.table, self.now)
     }
 }
 

@@ -52,11 +52,12 @@ pub(super) fn dialect(table: &Table) -> Dialect {
         look: writer.look(),
         list: writer.list(),
         wake: None,
+        renewing: writer.renewing(Kind::MySql),
         raise: writer.raise(),
-        forget: writer.text(
-            "DELETE FROM tenure_lock WHERE ends <= {now} AND fence < :fence AND awaited <= {now} \
-             AND fence <= (SELECT last_fence FROM tenure_lock_meta) LIMIT :limit",
-        ),
+        forget: writer.text(&format!(
+            "DELETE FROM tenure_lock WHERE ends <= {{now}} AND awaited <= {{now}} AND {} LIMIT :limit",
+            writer.unused()
+        )),
     }
 }
 

@@ -36,12 +36,13 @@ pub(super) fn dialect(table: &Table) -> Dialect {
         look: writer.look(),
         list: writer.list(),
         wake: Some(writer.text("SELECT pg_notify(:channel, :payload)")),
+        renewing: writer.renewing(Kind::Postgres),
         raise: writer.raise(),
-        forget: writer.text(
-            "DELETE FROM tenure_lock WHERE name IN (SELECT name FROM tenure_lock WHERE ends <= {now} \
-             AND fence < :fence AND fence <= (SELECT last_fence FROM tenure_lock_meta) AND awaited <= {now} \
-             LIMIT :limit FOR UPDATE SKIP LOCKED)",
-        ),
+        forget: writer.text(&format!(
+            "DELETE FROM tenure_lock WHERE name IN (SELECT name FROM tenure_lock \
+             WHERE ends <= {{now}} AND awaited <= {{now}} AND {} LIMIT :limit FOR UPDATE SKIP LOCKED)",
+            writer.unused()
+        )),
     }
 }
 

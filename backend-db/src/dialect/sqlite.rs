@@ -33,15 +33,13 @@ pub(super) fn dialect(table: &Table) -> Dialect {
         look: writer.look(),
         list: writer.list(),
         wake: None,
-        raise: writer.text(
-            "UPDATE tenure_lock_meta SET last_fence = max(last_fence, coalesce((SELECT max(fence) FROM tenure_lock \
-             WHERE (boot <> :boot OR (ends <= :now AND awaited <= :now)) AND fence < :fence), 0))",
-        ),
-        forget: writer.text(
+        renewing: writer.renewing(Kind::Sqlite),
+        raise: writer.raise(),
+        forget: writer.text(&format!(
             "DELETE FROM tenure_lock WHERE name IN (SELECT name FROM tenure_lock \
-             WHERE (boot <> :boot OR (ends <= :now AND awaited <= :now)) AND fence < :fence \
-             AND fence <= (SELECT last_fence FROM tenure_lock_meta) LIMIT :limit)",
-        ),
+             WHERE (boot <> :boot OR (ends <= :now AND awaited <= :now)) AND {} LIMIT :limit)",
+            writer.unused()
+        )),
     }
 }
 

@@ -98,6 +98,10 @@ impl Open for MySql {
     fn open(&self) -> Result<Box<dyn Link + Send>> {
         Ok(Box::new(self.connect()?.0))
     }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
 }
 
 pub(crate) fn refused(error: ConnectionError) -> Error {

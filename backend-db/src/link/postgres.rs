@@ -8,7 +8,8 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use tenure_core::{Error, Result};
 
 use super::Link;
-use crate::answer::{Answer, Seen};
+use crate::answer::{Answer, Seen, Word};
+use crate::batch::Batch;
 use crate::failure;
 use crate::pool::Open;
 use crate::statement::Statement;
@@ -71,6 +72,10 @@ impl Open for Postgres {
             Box::new(Shared::new(link, self.io_timeout))
         })
     }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
 }
 
 /// A connection behind which a pooler changes servers after each transaction. What a session would
@@ -113,8 +118,21 @@ impl Link for Shared {
         self.alone(|link| link.act(statement.kept(false)))
     }
 
+    fn renew(&mut self, batch: Batch<'_>) -> QueryResult<usize> {
+        self.alone(|link| link.renew(batch))
+    }
+
+    fn words(&mut self, question: &str) -> QueryResult<Vec<Word>> {
+        self.alone(|link| link.words(question))
+    }
+
     fn run(&mut self, statements: &str) -> QueryResult<()> {
         self.alone(|link| link.run(statements))
+    }
+
+    /// The server sees the pooler.
+    fn port(&mut self) -> Option<u16> {
+        None
     }
 }
 

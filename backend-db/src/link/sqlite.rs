@@ -71,4 +71,8 @@ impl Open for Sqlite {
             Err(error) => Err(failure::error(&error)),
         }
     }
+
+    fn is_remote(&self) -> bool {
+        false
+    }
 }
