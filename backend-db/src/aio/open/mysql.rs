@@ -20,7 +20,10 @@ pub(crate) struct MySql {
 impl MySql {
     /// A server, whose statements may take this long.
     pub(crate) fn new(url: &str, limit: Duration) -> Self {
-        Self { url: url.into(), limit }
+        // Else the client connects, asks for the server's socket on this host, and connects anew through that.
+        let (given, option) = (url.contains("prefer_socket="), "prefer_socket=false");
+        let between = if url.contains('?') { '&' } else { '?' };
+        Self { url: if given { url.into() } else { format!("{url}{between}{option}") }, limit }
     }
 
     /// A connection, and which of the two it is to.

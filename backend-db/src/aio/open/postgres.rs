@@ -39,7 +39,12 @@ impl Postgres {
         let asked = sql_query("SELECT current_setting('tenure.session', true) AS session")
             .get_result::<Setting>(&mut connection)
             .await;
-        let found = asked.map_err(|error| failure::error(&error))?.session;
+        let found = match asked {
+            Ok(found) => found.session,
+            // That of somebody else, who had this connection of the pooler before.
+            Err(error) if error.to_string().contains("prepared statement") => return Ok(None),
+            Err(error) => return Err(failure::error(&error)),
+        };
         Ok(found.is_some_and(|found| found == session).then_some(connection))
     }
 }
