@@ -48,7 +48,9 @@ fn any_executor_will_do_until_the_runtime_ends_and_that_is_told() -> Outcome {
 
 fn what_undoes_an_acquire_comes_after_it() -> Outcome {
     let (server, runtime) = (postgres()?, runtime()?);
-    let store = runtime.block_on(AsyncDb::connect(&server.url()))?;
+    // So long may the row be somebody else's.
+    let store = Db::builder(&server.url()).io_timeout(Duration::from_secs(20));
+    let store = runtime.block_on(store.connect_async())?;
     let lock = aio::Lock::new(&store, "x").ttl(Duration::from_secs(30));
     runtime.block_on(async { lock.acquire().await?.release().await })?;
     // Somebody has the row, so that the server keeps the acquire waiting, and would not a release.
@@ -59,7 +61,7 @@ fn what_undoes_an_acquire_comes_after_it() -> Outcome {
     let dropped =
         runtime.block_on(async { tokio::time::timeout(Duration::from_millis(300), lock.acquire()).await });
     check(dropped.is_err(), || "the acquire was not kept waiting".into())?;
-    std::thread::sleep(Duration::from_millis(200));
+    std::thread::sleep(Duration::from_secs(1));
     say("COMMIT")?;
     let until = Moment::now() + Duration::from_secs(10);
     loop {
