@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
-use tenure_core::{Attempt, Cause, Claim, Denied, Error, Fence, Granted, Holder, Lease, Name, Result};
+use tenure_core::{Attempt, Cause, Claim, Denied, Error, Fence, Granted, Holder, Lease, Mode, Name, Result};
 
 /// The answer to a statement about one lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
@@ -146,14 +146,25 @@ impl Seen {
         std::str::from_utf8(self.whole.as_deref().unwrap_or(&self.name)).ok()
     }
 
+    /// Whether others may have it too.
+    pub(crate) fn is_share(&self) -> bool {
+        self.state > CLOSED
+    }
+
     pub(crate) fn holder(&self, name: Name) -> Holder {
         let fence = Fence::new(u64::try_from(self.fence).unwrap_or_default());
         let since = UNIX_EPOCH.checked_add(micros(self.granted)).unwrap_or(UNIX_EPOCH);
         let holder = Holder::new(name, fence, Some(micros(self.remaining)))
             .with_label(String::from_utf8_lossy(&self.label))
             .with_since(since);
+        let holder = match self.state {
+            0 | CLOSED => holder,
+            state if state % 2 == 0 => holder.with_mode(Mode::Shared),
+            // How many there are is not known to the table.
+            _ => holder.with_mode(Mode::Permit { limit: 0 }),
+        };
         match self.state {
-            CLOSED => holder.with_breaking(String::from_utf8_lossy(&self.reason)),
+            CLOSED | 4 | 5 => holder.with_breaking(String::from_utf8_lossy(&self.reason)),
             _ => holder,
         }
     }

@@ -63,6 +63,7 @@ impl Db {
         };
         // First, so that no name is forgotten whose next fence could be lower.
         act(&inner.dialect.raise)?;
+        act(&inner.dialect.shares.forget)?;
         let mut all = 0;
         loop {
             let some = act(&inner.dialect.forget)?;

@@ -29,7 +29,12 @@ impl Inspect for Db {
         for _ in 0..LOOKS {
             let Some(seen) = self.see(&key)? else { return Ok(None) };
             let values = breaking_values(&key, &seen, breaking, reason);
-            if self.inner().follow(&self.inner().dialect.force, values)?.value.is_some() {
+            let dialect = &self.inner().dialect;
+            let forced = match seen.is_share() {
+                false => self.inner().follow(&dialect.force, values)?,
+                true => self.inner().follow_in(&dialect.shares.force, Some(dialect.shares.begin), values)?,
+            };
+            if forced.value.is_some() {
                 let holder = seen.holder(name.clone());
                 self.site().force_released(&holder, breaking, reason);
                 self.site().notify(&whole);

@@ -65,6 +65,27 @@ impl Link {
         on!(self, connection => connection.batch_execute(statements).await)
     }
 
+    /// Follows a course in a transaction, if there is something that begins one.
+    pub(crate) async fn follow_in(
+        &mut self,
+        course: &[Step],
+        begin: Option<&str>,
+        values: &Values,
+    ) -> QueryResult<Option<Answer>> {
+        let Some(begin) = begin else { return self.follow(course, values).await };
+        self.run(begin).await?;
+        let mut done = self.follow(course, values).await;
+        if done.is_ok()
+            && let Err(error) = self.run("COMMIT").await
+        {
+            done = Err(error);
+        }
+        if done.is_err() {
+            let _ = self.run("ROLLBACK").await;
+        }
+        done
+    }
+
     /// Follows a course to its answer, as [`follow`](crate::course::follow) does for threads.
     pub(crate) async fn follow(&mut self, course: &[Step], values: &Values) -> QueryResult<Option<Answer>> {
         let mut last = None;

@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use tenure_core::aio::{self, AsyncBackend, AsyncInspect, AsyncRestore, Task};
 use tenure_core::{
-    Advice, Attempt, Breaking, Claim, Granted, Holder, Name, Release, Renewal, Result, Site, Watch,
+    Advice, Attempt, Breaking, Claim, Granted, Holder, Name, Permits, Release, Renewal, Result, SharedLocks,
+    Site, Watch,
 };
 
 #[cfg(feature = "async")]
@@ -172,9 +173,13 @@ impl AsyncInspect for AsyncDb {
     }
 }
 
+impl SharedLocks for AsyncDb {}
+
+impl Permits for AsyncDb {}
+
 impl From<AsyncDb> for aio::AnyBackend {
     fn from(store: AsyncDb) -> Self {
-        Self::erase(store).inspect().restore().build()
+        Self::erase(store).inspect().restore().shared().permits().build()
     }
 }
 

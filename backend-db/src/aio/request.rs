@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use diesel::result::QueryResult;
+use tenure_core::Mode;
 
 use super::link::Link;
 use super::pool::Request;
 use crate::answer::{Answer, Seen};
 use crate::batch::Batch;
 use crate::course::Course;
-use crate::dialect::Dialect;
+use crate::dialect::{Deed, Dialect};
 use crate::statement::{Statement, Text, Values};
 
 /// Which of the things that are said to a database.
@@ -19,6 +20,8 @@ pub(super) type Pick<T> = fn(&Dialect) -> &T;
 pub(super) struct Follow {
     pub(super) dialect: Arc<Dialect>,
     pub(super) course: Pick<Course>,
+    /// Whether it is said together.
+    pub(super) together: bool,
     pub(super) values: Values,
 }
 
@@ -26,7 +29,25 @@ impl Request for Follow {
     type Answer = Option<Answer>;
 
     async fn ask(&mut self, link: &mut Link) -> QueryResult<Option<Answer>> {
-        link.follow((self.course)(&self.dialect), &self.values).await
+        let begin = self.together.then_some(self.dialect.shares.begin);
+        link.follow_in((self.course)(&self.dialect), begin, &self.values).await
+    }
+}
+
+/// Does something with a claim.
+pub(super) struct Do {
+    pub(super) dialect: Arc<Dialect>,
+    pub(super) mode: Mode,
+    pub(super) deed: Deed,
+    pub(super) values: Values,
+}
+
+impl Request for Do {
+    type Answer = Option<Answer>;
+
+    async fn ask(&mut self, link: &mut Link) -> QueryResult<Option<Answer>> {
+        let (course, begin) = self.dialect.course(self.mode, self.deed);
+        link.follow_in(course, begin, &self.values).await
     }
 }
 

@@ -5,24 +5,24 @@ use std::time::Duration;
 
 use tenure_core::aio::Task;
 use tenure_core::{
-    Advice, Attempt, Breaking, Claim, Error, Granted, Holder, Name, Owner, Release, Renewal, Resolved,
-    Result, Site, Watch,
+    Advice, Attempt, Breaking, Claim, Error, Granted, Holder, Mode, Name, Release, Renewal, Resolved, Result,
+    Site, Watch,
 };
 
 use super::lines::Lines;
 use super::pool::{Pool, ended};
-use super::request::{Act, Follow, Look, Pick, Question, Renew, Run, Tell, Version};
+use super::request::{Act, Do, Follow, Look, Pick, Question, Renew, Run, Tell, Version};
 use crate::answer::{self, Answer, Seen};
 use crate::backend::{PATIENCE, check};
 use crate::batch::MOST;
 use crate::collect::{self, Broom};
 use crate::course::Course;
 use crate::diagnose;
-use crate::dialect::Dialect;
+use crate::dialect::{Deed, Dialect};
 use crate::inspect::{LOOKS, after, breaking_values, holders_of, whole_key};
 use crate::key::Key;
 use crate::pool::Answered;
-use crate::renew::unanswered;
+use crate::renew::{is_single, unanswered};
 use crate::schema;
 use crate::statement::{Text, Values, micros};
 use crate::table::Table;
@@ -86,6 +86,7 @@ impl Server {
         let values = collect::values(idle)?;
         // First, so that no name is forgotten whose next fence could be lower.
         self.act(|dialect| &dialect.raise, values.clone()).await?;
+        self.act(|dialect| &dialect.shares.forget, values.clone()).await?;
         let mut all = 0;
         loop {
             let some = self.act(|dialect| &dialect.forget, values.clone()).await?;
@@ -120,7 +121,11 @@ impl Server {
         let answer = self.ask(claim, &key).await?;
         match answer {
             Some(Answer { code: Answer::DONE, awaited, .. }) => {
-                self.0.wake.granted(&key, awaited > 0);
+                match claim.mode() {
+                    Mode::Exclusive => self.0.wake.granted(&key, awaited > 0),
+                    // Others may have it too, and must not wait until this one lets go.
+                    _ => self.0.wake.denied(&key),
+                }
                 self.sweep_now_and_then();
             }
             _ => self.0.wake.denied(&key),
@@ -132,11 +137,8 @@ impl Server {
         let (claim, ttl) = (due.claim(), due.ttl());
         let mut values = Values::of_claim(claim, &*self.key(claim)?);
         values.ttl = micros(ttl);
-        let pick: Pick<Course> = match ttl {
-            Duration::MAX => |dialect| &dialect.verify,
-            _ => |dialect| &dialect.renew,
-        };
-        answer::verdict(self.follow(Some(claim.owner()), pick, values).await?.value, false)
+        let deed = if ttl == Duration::MAX { Deed::Verify } else { Deed::Renew };
+        answer::verdict(self.do_with(claim, deed, values).await?.value, false)
     }
 
     /// Renews locks in as few statements as there are; those that are lost are found by halving.
@@ -148,7 +150,7 @@ impl Server {
                 answers.push(self.renew(*one).await);
                 continue;
             }
-            if some.iter().any(|due| due.ttl() == Duration::MAX) {
+            if some.iter().any(is_single) {
                 left.extend(some.chunks(1).rev());
                 continue;
             }
@@ -197,7 +199,7 @@ impl Server {
 
     pub(super) async fn is_awaited(&self, claim: &Claim) -> bool {
         let Ok(key) = self.key(claim) else { return false };
-        let asked = self.follow(None, |dialect| &dialect.awaited, Values::of(&key)).await;
+        let asked = self.follow(|dialect| &dialect.awaited, Values::of(&key)).await;
         // Without an answer, one merely waits less fairly.
         asked.is_ok_and(|answered| answered.value.is_some_and(|answer| answer.awaited > 0))
     }
@@ -218,7 +220,7 @@ impl Server {
         let key = self.key(claim)?;
         self.know(&key).await?;
         let values = Values::of_claim(claim, &key);
-        let answered = self.follow(Some(claim.owner()), |dialect| &dialect.restore, values).await?;
+        let answered = self.do_with(claim, Deed::Restore, values).await?;
         answer::restored(claim, answered.value)
     }
 
@@ -245,7 +247,11 @@ impl Server {
         for _ in 0..LOOKS {
             let Some(seen) = self.see(&key).await? else { return Ok(None) };
             let values = breaking_values(&key, &seen, breaking, reason);
-            if self.follow(None, |dialect| &dialect.force, values).await?.value.is_some() {
+            let course: Pick<Course> = match seen.is_share() {
+                false => |dialect| &dialect.force,
+                true => |dialect| &dialect.shares.force,
+            };
+            if self.follow_as(course, seen.is_share(), values).await?.value.is_some() {
                 let holder = seen.holder(name.clone());
                 self.site().force_released(&holder, breaking, reason);
                 self.site().notify(&whole);
@@ -264,7 +270,7 @@ impl Server {
         if key.whole().is_none() {
             return Ok(());
         }
-        let answered = self.follow(None, |dialect| &dialect.known, Values::of(key)).await?;
+        let answered = self.follow(|dialect| &dialect.known, Values::of(key)).await?;
         answer::known(answered.value)
     }
 
@@ -276,16 +282,25 @@ impl Server {
             return Ok(answer);
         }
         let values = Values { patience: micros(recheck * 3), ..Values::of(key) };
-        self.follow(None, |dialect| &dialect.mark, values).await?;
+        let mark: Pick<Course> = match claim.mode() {
+            Mode::Exclusive => |dialect| &dialect.shares.want,
+            _ => |dialect| &dialect.mark,
+        };
+        self.follow(mark, values).await?;
         self.ask_once(claim, key).await
     }
 
     async fn ask_once(&self, claim: &Claim, key: &Key) -> Result<Option<Answer>> {
-        let pick: Pick<Course> =
-            if self.0.guard { |dialect| &dialect.guarded } else { |dialect| &dialect.acquire };
+        let deed = if self.0.guard { Deed::Guarded } else { Deed::Acquire };
         let mut values = Values::of_claim(claim, key);
         values.longest = micros(self.site().settings().max_ttl().get());
-        Ok(self.follow(Some(claim.owner()), pick, values).await?.value)
+        let answer = self.do_with(claim, deed, values.clone()).await?.value;
+        if answer.is_some() || claim.mode() == Mode::Exclusive {
+            return Ok(answer);
+        }
+        // The first use of the name.
+        self.follow(|dialect| &dialect.shares.create, values.clone()).await?;
+        Ok(self.do_with(claim, deed, values).await?.value)
     }
 
     /// Lets go of a lock, or says that it is not its owner's, and tells who waits for it.
@@ -294,7 +309,12 @@ impl Server {
         let mut values = Values::of_claim(claim, &key);
         values.channel.clone_from(&self.0.channel);
         values.keep = keep.map_or(0, micros);
-        let answered = self.follow(Some(claim.owner()), |dialect| &dialect.release, values).await?;
+        let answered = self.do_with(claim, Deed::Release, values).await?;
+        let is_done = answered.value.is_some_and(|answer| answer.code == Answer::DONE);
+        if !is_done && claim.waits() && claim.mode() == Mode::Exclusive {
+            // It wants the lock no more, and readers may come in.
+            self.follow(|dialect| &dialect.shares.give_up, Values::of(&key)).await?;
+        }
         let is_awaited = answered.value.is_some_and(|answer| answer.awaited > 0);
         self.0.wake.released(&key, is_awaited);
         Ok(answered)
@@ -320,14 +340,25 @@ impl Server {
         Ok(self.0.pool.ask(Vec::new(), look).await?.value)
     }
 
-    /// Follows a course on a connection, after what this owner asked before.
-    async fn follow(
+    /// Does something with a claim, after what its owner asked before.
+    async fn do_with(&self, claim: &Claim, deed: Deed, values: Values) -> Result<Answered<Option<Answer>>> {
+        let places = self.0.lines.stand([claim.owner()]);
+        let request = Do { dialect: self.0.dialect.clone(), mode: claim.mode(), deed, values };
+        self.0.pool.ask(places, request).await
+    }
+
+    /// Follows a course on a connection.
+    async fn follow(&self, course: Pick<Course>, values: Values) -> Result<Answered<Option<Answer>>> {
+        self.follow_as(course, false, values).await
+    }
+
+    async fn follow_as(
         &self,
-        owner: Option<Owner>,
         course: Pick<Course>,
+        together: bool,
         values: Values,
     ) -> Result<Answered<Option<Answer>>> {
-        let places = self.0.lines.stand(owner);
-        self.0.pool.ask(places, Follow { dialect: self.0.dialect.clone(), course, values }).await
+        let follow = Follow { dialect: self.0.dialect.clone(), course, together, values };
+        self.0.pool.ask(Vec::new(), follow).await
     }
 }

@@ -83,6 +83,8 @@ impl Open for Postgres {
 struct Shared {
     link: PgConnection,
     begin: String,
+    /// Whether it is inside of a transaction of several statements.
+    inside: bool,
 }
 
 impl Shared {
@@ -92,10 +94,13 @@ impl Shared {
             _ => format!("; SET LOCAL {name} = {value}"),
         };
         let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED{}", settings(limit).map(local).concat());
-        Self { link, begin }
+        Self { link, begin, inside: false }
     }
 
     fn alone<T>(&mut self, act: impl FnOnce(&mut PgConnection) -> QueryResult<T>) -> QueryResult<T> {
+        if self.inside {
+            return act(&mut self.link);
+        }
         self.link.run(&self.begin)?;
         let done = act(&mut self.link).and_then(|value| self.link.run("COMMIT").map(|()| value));
         if done.is_err() {
@@ -128,6 +133,17 @@ impl Link for Shared {
 
     fn run(&mut self, statements: &str) -> QueryResult<()> {
         self.alone(|link| link.run(statements))
+    }
+
+    fn begin(&mut self, _: &str) -> QueryResult<()> {
+        self.link.run(&self.begin)?;
+        self.inside = true;
+        Ok(())
+    }
+
+    fn end(&mut self, good: bool) -> QueryResult<()> {
+        self.inside = false;
+        self.link.run(if good { "COMMIT" } else { "ROLLBACK" })
     }
 
     /// The server sees the pooler.
