@@ -162,13 +162,14 @@ const LIVE: &str = "name = :name AND token = :token AND state = 0 AND ends > {no
 
 const AWAITED: &str = "(SELECT l.awaited - {now} FROM tenure_lock l WHERE l.name = :name)";
 
-/// Makes a share if the lock is free, or those who have it let others in: nobody is known to want it alone,
-/// and there are permits left.
+/// Makes a share if nobody is known to want the lock alone, and it is free or those who have it let others in:
+/// there are permits left.
 const TAKE: &str = "INSERT INTO tenure_lock_share (name, token, fence, ends, granted, label, kind{boots}) \
     SELECT :name, :token, {greatest}(fence + 1, :floor + 1, {wall}), {now} + :ttl, {wall}, :label, :kind{theboot} \
-    FROM tenure_lock WHERE name = :name AND (ends <= {now}{rebooted} OR (state = :kind AND wanted <= {now} \
-    AND (:permits = 0 OR (SELECT count(*) FROM tenure_lock_share s WHERE s.name = :name AND s.ends > {now}) \
-    < :permits))) AND NOT EXISTS (SELECT 1 FROM tenure_lock_share s WHERE s.name = :name AND s.token = :token)";
+    FROM tenure_lock WHERE name = :name AND (wanted <= {now}{rebooted}) AND (ends <= {now}{rebooted} \
+    OR (state = :kind AND (:permits = 0 \
+    OR (SELECT count(*) FROM tenure_lock_share s WHERE s.name = :name AND s.ends > {now}) < :permits))) \
+    AND NOT EXISTS (SELECT 1 FROM tenure_lock_share s WHERE s.name = :name AND s.token = :token)";
 
 /// Says at the lock that it is shared, and until when.
 const LEAD: &str = "UPDATE tenure_lock SET token = {none}, label = {none}, state = :kind{setboot}, \
@@ -181,7 +182,7 @@ const LEAD: &str = "UPDATE tenure_lock SET token = {none}, label = {none}, state
 const ENDS: &str = "UPDATE tenure_lock SET ends = coalesce((SELECT max(s.ends) FROM tenure_lock_share s \
     WHERE s.name = :name), 0) WHERE name = :name AND state IN (2, 3, 4)";
 
-const DENIED: &str = "SELECT 0{big} AS code, fence, CASE WHEN state = :kind AND wanted > {now} THEN wanted \
+const DENIED: &str = "SELECT 0{big} AS code, fence, CASE WHEN wanted > {now} AND (state = :kind OR ends <= {now}) THEN wanted \
     WHEN state = :kind THEN (SELECT min(s.ends) FROM tenure_lock_share s WHERE s.name = :name) \
     ELSE ends END - {now} AS remaining, awaited - {now} AS awaited FROM tenure_lock WHERE name = :name";
 
