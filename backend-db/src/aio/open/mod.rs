@@ -5,7 +5,7 @@ pub(crate) mod mysql;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 
-use tenure_core::{Error, Result};
+use tenure_core::Result;
 
 use super::link::Link;
 
@@ -28,7 +28,7 @@ impl Opener {
             #[cfg(feature = "postgres")]
             Self::Postgres(server) => match server.connect().await? {
                 Some(connection) => Ok(Link::Postgres(Box::new(connection))),
-                None => Err(Error::misconfigured(
+                None => Err(tenure_core::Error::misconfigured(
                     "a pooler has come between this store and the server; open the store anew",
                 )),
             },
