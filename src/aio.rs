@@ -38,10 +38,16 @@ pub async fn connect_with(url: &str, settings: Settings) -> Result<AnyBackend> {
         crate::url::Store::Files => crate::Files::connect(url, settings).map(Into::into),
         #[cfg(feature = "locmem")]
         crate::url::Store::LocMem => Ok(crate::LocMem::with_settings(settings).into()),
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-        crate::url::Store::Db => {
-            Err(crate::Error::misconfigured("locks in databases are for threads; use `tenure::connect`"))
-        }
+        #[cfg(any(feature = "sqlite", feature = "postgres-async", feature = "mysql-async"))]
+        crate::url::Store::Db => Ok(crate::Db::builder(url).settings(settings).connect_async().await?.into()),
+        #[cfg(all(
+            any(feature = "postgres", feature = "mysql"),
+            not(any(feature = "sqlite", feature = "postgres-async", feature = "mysql-async"))
+        ))]
+        crate::url::Store::Db => Err(crate::Error::misconfigured(
+            "this build speaks to databases from threads alone; add the feature `postgres-async` or `mysql-async` \
+             of tenure",
+        )),
         #[cfg(feature = "redis")]
         crate::url::Store::Quorum => {
             Ok(crate::Quorum::url(url)?.settings(settings).connect_async().await?.into())

@@ -12,6 +12,8 @@ mod url;
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use tenure_db as db;
+#[cfg(any(feature = "sqlite", feature = "postgres-async", feature = "mysql-async"))]
+pub use tenure_db::AsyncDb;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use tenure_db::Db;
 #[cfg(feature = "fs")]

@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
-use tenure_core::{Attempt, Cause, Claim, Denied, Error, Fence, Granted, Holder, Lease, Name, Result};
+use tenure_core::{Attempt, Cause, Claim, Denied, Error, Fence, Granted, Holder, Lease, Mode, Name, Result};
 
 /// The answer to a statement about one lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
@@ -74,6 +74,28 @@ pub(crate) fn attempt(claim: &Claim, answer: Option<Answer>) -> Result<Attempt<(
     }
 }
 
+/// The answer to the question whether a short form is of a long key.
+///
+/// # Errors
+///
+/// `InvalidName` if it is of another one.
+pub(crate) fn known(answer: Option<Answer>) -> Result<()> {
+    match answer {
+        Some(Answer { code: Answer::COLLIDES, .. }) => Err(Error::invalid_name(
+            "another long name has the same short form in the table; choose another name",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether who waits has yet to say so, or again: others hold the lock, and those who look at it may be told
+/// of nobody before he looks next.
+pub(crate) fn wants_mark(answer: Option<Answer>, recheck: Duration) -> bool {
+    let is_denied = answer.is_none_or(|answer| answer.code == Answer::OTHERS);
+    let awaited = answer.map_or(Duration::ZERO, |answer| micros(answer.awaited));
+    is_denied && awaited <= recheck + recheck / 2
+}
+
 /// The answer to a renewal or a release; nothing if the lock is not even known. `resent` says that an
 /// earlier statement with the same token may have been carried out, so that "not yours" may mean that it was.
 pub(crate) fn verdict(answer: Option<Answer>, resent: bool) -> Result<()> {
@@ -124,14 +146,25 @@ impl Seen {
         std::str::from_utf8(self.whole.as_deref().unwrap_or(&self.name)).ok()
     }
 
+    /// Whether others may have it too.
+    pub(crate) fn is_share(&self) -> bool {
+        self.state > CLOSED
+    }
+
     pub(crate) fn holder(&self, name: Name) -> Holder {
         let fence = Fence::new(u64::try_from(self.fence).unwrap_or_default());
         let since = UNIX_EPOCH.checked_add(micros(self.granted)).unwrap_or(UNIX_EPOCH);
         let holder = Holder::new(name, fence, Some(micros(self.remaining)))
             .with_label(String::from_utf8_lossy(&self.label))
             .with_since(since);
+        let holder = match self.state {
+            0 | CLOSED => holder,
+            state if state % 2 == 0 => holder.with_mode(Mode::Shared),
+            // How many there are is not known to the table.
+            _ => holder.with_mode(Mode::Permit { limit: 0 }),
+        };
         match self.state {
-            CLOSED => holder.with_breaking(String::from_utf8_lossy(&self.reason)),
+            CLOSED | 4 | 5 => holder.with_breaking(String::from_utf8_lossy(&self.reason)),
             _ => holder,
         }
     }

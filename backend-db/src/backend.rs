@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_core::{
-    Advice, AnyBackend, Attempt, Backend, Claim, Error, Granted, Mode, Release, Renewal, Resolved, Restore,
-    Result, Site, Watch,
+    Advice, AnyBackend, Attempt, Backend, Claim, Error, Granted, Mode, Permits, Release, Renewal, Resolved,
+    Restore, Result, SharedLocks, Site, Watch,
 };
 
 use crate::answer::{self, Answer};
 use crate::collect::Broom;
 use crate::config::Builder;
-use crate::course::{Step, follow};
+use crate::course::{Step, follow, follow_together};
 use crate::diagnose;
-use crate::dialect::Dialect;
+use crate::dialect::{Deed, Dialect};
 use crate::key::Key;
 use crate::pool::{Answered, Pool};
 use crate::schema;
@@ -52,7 +52,7 @@ pub(crate) struct Parts {
 }
 
 /// How long a waiter waits for the connection that listens.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Db {
     /// Opens the store that a URL names: `sqlite:path`, `sqlite:///path`,
@@ -132,22 +132,26 @@ impl Db {
         let inner = &*self.0;
         let answer = self.ask_once(claim, key)?;
         let recheck = inner.site.settings().recheck();
-        let is_denied = answer.is_none_or(|answer| answer.code == Answer::OTHERS);
-        let is_known = answer.is_some_and(|answer| answer.awaited > micros(recheck + recheck / 2));
-        if !is_denied || is_known || !claim.waits() || !inner.wake.needs_marks() {
+        if !claim.waits() || !inner.wake.needs_marks() || !answer::wants_mark(answer, recheck) {
             return Ok(answer);
         }
         let values = Values { patience: micros(recheck * 3), ..Values::of(key) };
-        inner.follow(&inner.dialect.mark, values)?;
+        let alone = claim.mode() == Mode::Exclusive;
+        inner.follow(if alone { &inner.dialect.shares.want } else { &inner.dialect.mark }, values)?;
         self.ask_once(claim, key)
     }
 
     fn ask_once(&self, claim: &Claim, key: &Key) -> Result<Option<Answer>> {
-        let dialect = &self.0.dialect;
-        let course = if self.0.guard { &dialect.guarded } else { &dialect.acquire };
+        let deed = if self.0.guard { Deed::Guarded } else { Deed::Acquire };
         let mut values = Values::of_claim(claim, key);
         values.longest = micros(self.0.site.settings().max_ttl().get());
-        Ok(self.0.follow(course, values)?.value)
+        let answer = self.0.act(claim, deed, values.clone())?.value;
+        if answer.is_some() || claim.mode() == Mode::Exclusive {
+            return Ok(answer);
+        }
+        // The first use of the name.
+        self.0.follow(&self.0.dialect.shares.create, values.clone())?;
+        Ok(self.0.act(claim, deed, values)?.value)
     }
 
     /// Lets go of a lock, or says that it is not its owner's, and tells who waits for it.
@@ -156,7 +160,12 @@ impl Db {
         let mut values = Values::of_claim(claim, &key);
         values.channel.clone_from(&self.0.channel);
         values.keep = keep.map_or(0, micros);
-        let answered = self.0.follow(&self.0.dialect.release, values)?;
+        let answered = self.0.act(claim, Deed::Release, values)?;
+        let is_done = answered.value.is_some_and(|answer| answer.code == Answer::DONE);
+        if !is_done && claim.waits() && claim.mode() == Mode::Exclusive {
+            // It wants the lock no more, and readers may come in.
+            self.0.follow(&self.0.dialect.shares.give_up, Values::of(&key))?;
+        }
         let is_awaited = answered.value.is_some_and(|answer| answer.awaited > 0);
         self.0.wake.released(&key, is_awaited);
         Ok(answered)
@@ -165,12 +174,30 @@ impl Db {
 
 impl Inner {
     /// Follows a course on a connection.
-    pub(crate) fn follow(&self, course: &[Step], mut values: Values) -> Result<Answered<Option<Answer>>> {
+    pub(crate) fn follow(&self, course: &[Step], values: Values) -> Result<Answered<Option<Answer>>> {
+        self.follow_in(course, None, values)
+    }
+
+    /// Follows a course, in a transaction if there is something that begins one.
+    pub(crate) fn follow_in(
+        &self,
+        course: &[Step],
+        begin: Option<&str>,
+        mut values: Values,
+    ) -> Result<Answered<Option<Answer>>> {
         self.fill(&mut values);
         self.pool.ask(|link| {
             values.read_clocks();
-            follow(link, course, &values)
+            match begin {
+                None => follow(link, course, &values),
+                Some(begin) => follow_together(link, begin, course, &values),
+            }
         })
+    }
+
+    fn act(&self, claim: &Claim, deed: Deed, values: Values) -> Result<Answered<Option<Answer>>> {
+        let (course, begin) = self.dialect.course(claim.mode(), deed);
+        self.follow_in(course, begin, values)
     }
 
     /// Adds what is the same for all locks.
@@ -183,13 +210,7 @@ impl Inner {
         if key.whole().is_none() {
             return Ok(());
         }
-        let answer = self.follow(&self.dialect.known, Values::of(key))?.value;
-        match answer {
-            Some(Answer { code: Answer::COLLIDES, .. }) => Err(Error::invalid_name(
-                "another long name has the same short form in the table; choose another name",
-            )),
-            _ => Ok(()),
-        }
+        answer::known(self.follow(&self.dialect.known, Values::of(key))?.value)
     }
 }
 
@@ -212,7 +233,11 @@ impl Backend for Db {
         let answer = self.ask(claim, &key)?;
         match answer {
             Some(Answer { code: Answer::DONE, awaited, .. }) => {
-                self.0.wake.granted(&key, awaited > 0);
+                match claim.mode() {
+                    Mode::Exclusive => self.0.wake.granted(&key, awaited > 0),
+                    // Others may have it too, and must not wait until this one lets go.
+                    _ => self.0.wake.denied(&key),
+                }
                 self.sweep_now_and_then();
             }
             _ => self.0.wake.denied(&key),
@@ -223,12 +248,9 @@ impl Backend for Db {
     fn renew(&self, due: Renewal<'_, ()>) -> Result<()> {
         let (claim, ttl) = (due.claim(), due.ttl());
         let mut values = Values::of_claim(claim, &*self.key(claim)?);
-        let course = match ttl {
-            Duration::MAX => &self.0.dialect.verify,
-            _ => &self.0.dialect.renew,
-        };
+        let deed = if ttl == Duration::MAX { Deed::Verify } else { Deed::Renew };
         values.ttl = micros(ttl);
-        answer::verdict(self.0.follow(course, values)?.value, false)
+        answer::verdict(self.0.act(claim, deed, values)?.value, false)
     }
 
     fn release(&self, end: Release<'_, ()>) -> Result<()> {
@@ -264,13 +286,17 @@ impl Restore for Db {
     fn restore(&self, claim: &Claim) -> Result<Granted<()>> {
         check(claim)?;
         let values = Values::of_claim(claim, &*self.key(claim)?);
-        answer::restored(claim, self.0.follow(&self.0.dialect.restore, values)?.value)
+        answer::restored(claim, self.0.act(claim, Deed::Restore, values)?.value)
     }
 }
 
+impl SharedLocks for Db {}
+
+impl Permits for Db {}
+
 impl From<Db> for AnyBackend {
     fn from(store: Db) -> Self {
-        Self::erase(store).inspect().restore().build()
+        Self::erase(store).inspect().restore().shared().permits().build()
     }
 }
 
@@ -283,12 +309,9 @@ impl fmt::Debug for Db {
 /// # Errors
 ///
 /// `Misconfigured` for what a lease row cannot be.
-fn check(claim: &Claim) -> Result<()> {
+pub(crate) fn check(claim: &Claim) -> Result<()> {
     if claim.term().ttl().is_none() {
         return Err(Error::misconfigured("locks in rows have a lease; leave the session out"));
     }
-    match claim.mode() {
-        Mode::Exclusive => Ok(()),
-        _ => Err(Error::misconfigured("locks in rows are exclusive; use another store to share them")),
-    }
+    Ok(())
 }

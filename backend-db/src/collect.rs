@@ -13,7 +13,7 @@ use crate::statement::{Statement, Values, micros};
 const STEP: i64 = 500;
 
 /// After how long a name that is free and that nobody waits for is forgotten without being asked.
-const IDLE: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const IDLE: Duration = Duration::from_secs(24 * 3600);
 
 /// How often a process looks for such names, at most.
 const PACE: Duration = Duration::from_secs(3600);
@@ -29,7 +29,7 @@ impl Broom {
     }
 
     /// Whether it is time to look; then it is not until later.
-    fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Moment::now();
         let is_due = now >= *next;
@@ -51,11 +51,8 @@ impl Db {
     ///
     /// `Misconfigured` for less than a second, `Unavailable` if the database does not answer.
     pub fn forget_unused(&self, idle: Duration) -> Result<u64> {
-        if idle < Duration::from_secs(1) {
-            return Err(Error::misconfigured("names that were used within the last second are not unused"));
-        }
         let inner = self.inner();
-        let mut values = Values { ttl: micros(idle), limit: STEP, ..Values::default() };
+        let mut values = values(idle)?;
         inner.fill(&mut values);
         let mut act = |text| {
             let acted = inner.pool.ask(|link| {
@@ -66,6 +63,7 @@ impl Db {
         };
         // First, so that no name is forgotten whose next fence could be lower.
         act(&inner.dialect.raise)?;
+        act(&inner.dialect.shares.forget)?;
         let mut all = 0;
         loop {
             let some = act(&inner.dialect.forget)?;
@@ -85,4 +83,16 @@ impl Db {
                 thread::Builder::new().name("tenure-db-sweep".into()).spawn(move || own.forget_unused(IDLE));
         }
     }
+}
+
+/// What is said to forget names.
+///
+/// # Errors
+///
+/// `Misconfigured` for less than a second.
+pub(crate) fn values(idle: Duration) -> Result<Values> {
+    if idle < Duration::from_secs(1) {
+        return Err(Error::misconfigured("names that were used within the last second are not unused"));
+    }
+    Ok(Values { ttl: micros(idle), limit: STEP, ..Values::default() })
 }

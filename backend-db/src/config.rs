@@ -11,7 +11,7 @@ use crate::dialect::{Dialect, Kind};
 use crate::link;
 use crate::pool::{Open, Pool};
 use crate::table::Table;
-use crate::url::{self, Place};
+use crate::url::{self, Parsed, Place};
 use crate::wake::{self, Wake};
 
 /// How a store is to be opened; made by [`Db::builder`].
@@ -20,13 +20,13 @@ pub struct Builder {
     url: Box<str>,
     settings: Settings,
     table: Option<Box<str>>,
-    connect_timeout: Duration,
-    io_timeout: Duration,
-    pool_size: u32,
-    migrate: bool,
-    guard: bool,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) io_timeout: Duration,
+    pub(crate) pool_size: u32,
+    pub(crate) migrate: bool,
+    pub(crate) guard: bool,
     #[cfg(feature = "mysql")]
-    plain: bool,
+    pub(crate) plain: bool,
 }
 
 impl Builder {
@@ -121,11 +121,30 @@ impl Builder {
         self.open().map_err(|error| error.at(&label))
     }
 
-    fn label(&self) -> Result<String> {
+    pub(crate) fn label(&self) -> Result<String> {
         Ok(url::parse(&self.url)?.label)
     }
 
     fn open(self) -> Result<Db> {
+        let Plan { parsed, table, site } = self.plan()?;
+        let Opened { kind, open, wake } = self.reach(&parsed.place, &table, &site)?;
+        let pool = Pool::new(open, self.pool_size, self.connect_timeout, self.io_timeout);
+        let dialect = Dialect::new(kind, &table);
+        let guard = (self.guard || parsed.guard) && kind != Kind::Sqlite;
+        let db = Db::new(Parts { site, pool, dialect, table, wake, guard })?;
+        match parsed.migrate.unwrap_or(self.migrate) {
+            true => db.migrate()?,
+            false => db.check()?,
+        }
+        Ok(db)
+    }
+
+    /// What is to be opened.
+    ///
+    /// # Errors
+    ///
+    /// `Misconfigured` if that cannot work.
+    pub(crate) fn plan(&self) -> Result<Plan> {
         within("connect_timeout", self.connect_timeout)?;
         within("io_timeout", self.io_timeout)?;
         if !(1..=10_000).contains(&self.pool_size) {
@@ -140,16 +159,7 @@ impl Builder {
             None => parsed.table.clone().unwrap_or_default(),
         };
         let site = Site::new(&*parsed.label, self.settings.clone());
-        let Opened { kind, open, wake } = self.reach(&parsed.place, &table, &site)?;
-        let pool = Pool::new(open, self.pool_size, self.connect_timeout, self.io_timeout);
-        let dialect = Dialect::new(kind, &table);
-        let guard = (self.guard || parsed.guard) && kind != Kind::Sqlite;
-        let db = Db::new(Parts { site, pool, dialect, table, wake, guard })?;
-        match parsed.migrate.unwrap_or(self.migrate) {
-            true => db.migrate()?,
-            false => db.check()?,
-        }
-        Ok(db)
+        Ok(Plan { parsed, table, site })
     }
 
     #[allow(unused_variables, reason = "not every database needs all of them")]
@@ -193,6 +203,13 @@ impl Builder {
             )),
         }
     }
+}
+
+/// What is to be opened.
+pub(crate) struct Plan {
+    pub(crate) parsed: Parsed,
+    pub(crate) table: Table,
+    pub(crate) site: Site,
 }
 
 /// What differs between databases.

@@ -42,3 +42,18 @@ pub(crate) fn follow(link: &mut dyn Link, course: &[Step], values: &Values) -> Q
     }
     Ok(last)
 }
+
+/// The same in a transaction, so that nobody sees a part of it.
+pub(crate) fn follow_together(
+    link: &mut dyn Link,
+    begin: &str,
+    course: &[Step],
+    values: &Values,
+) -> QueryResult<Option<Answer>> {
+    link.begin(begin)?;
+    let done = follow(link, course, values).and_then(|answer| link.end(true).map(|()| answer));
+    if done.is_err() {
+        let _ = link.end(false);
+    }
+    done
+}

@@ -6,7 +6,7 @@ use crate::backend::Inner;
 use crate::dialect::Kind;
 
 /// What is asked; each answer is a word. What may not be asked is not answered.
-fn questions(kind: Kind, table: &str) -> Vec<String> {
+pub(crate) fn questions(kind: Kind, table: &str) -> Vec<String> {
     let texts: &[&str] = match kind {
         Kind::Sqlite => &["SELECT journal_mode AS word FROM pragma_journal_mode"],
         Kind::Postgres => &[
@@ -40,7 +40,7 @@ pub(crate) fn advice(store: &Inner) -> Vec<Advice> {
 }
 
 /// What the answers mean for locks.
-fn judge(kind: Kind, words: &[&str], is_guarded: bool) -> Vec<Advice> {
+pub(crate) fn judge(kind: Kind, words: &[&str], is_guarded: bool) -> Vec<Advice> {
     let mut advice = Vec::new();
     let mut warn = |risk: &str, remedy: &str| advice.push(Advice::new(risk, remedy));
     let forgets = "compare fences where the locks take effect, or choose restart_guard() (?guard=1)";

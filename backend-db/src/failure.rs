@@ -39,7 +39,7 @@ fn said(message: &str) -> Remedy {
         "tuple concurrently updated",
         "cached plan must not change result type",
     ];
-    const CLOSED: [&str; 13] = [
+    const CLOSED: [&str; 16] = [
         "server has gone away",
         "Server has gone away",
         "Lost connection to",
@@ -53,6 +53,9 @@ fn said(message: &str) -> Remedy {
         "could not send data to server",
         "SSL connection has been closed",
         "the database system is",
+        "Input/output error",
+        "Connection to the server is closed",
+        "connection closed",
     ];
     let is_one_of = |words: &[&str]| words.iter().any(|words| message.contains(words));
     if is_one_of(&IN_THE_WAY) {

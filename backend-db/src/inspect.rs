@@ -1,6 +1,6 @@
 //! Looking at locks from outside, and breaking them.
 
-use tenure_core::{Backend, Breaking, Error, Holder, Inspect, Name, Result};
+use tenure_core::{Backend, Breaking, Error, Holder, Inspect, Name, Result, Site};
 
 use crate::Db;
 use crate::answer::Seen;
@@ -8,42 +8,33 @@ use crate::key::Key;
 use crate::statement::{Statement, Text, Values, cut};
 
 /// How often a lock is looked at anew that changes between a look and a deed.
-const LOOKS: u32 = 100;
+pub(crate) const LOOKS: u32 = 100;
 
 impl Inspect for Db {
     fn inspect(&self, name: &Name) -> Result<Option<Holder>> {
-        let key = Key::new(&self.whole_key(name));
+        let key = Key::new(&whole_key(self.site(), name.as_str()));
         Ok(self.see(&key)?.map(|seen| seen.holder(name.clone())))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Holder>> {
-        let own = self.site().settings().prefix();
-        let from = [own, prefix].concat();
+        let from = whole_key(self.site(), prefix);
         let values =
             Values { from: from.clone().into_bytes(), to: after(from.as_bytes()), ..Values::default() };
-        let mut holders = Vec::new();
-        for seen in self.look(&self.inner().dialect.list, values)? {
-            let key = seen.key().filter(|key| key.starts_with(&from));
-            let name = key.and_then(|key| key.strip_prefix(own)).and_then(|name| Name::new(name).ok());
-            holders.extend(name.map(|name| seen.holder(name)));
-        }
-        holders.sort_by(|one, other| one.name().cmp(other.name()));
-        Ok(holders)
+        Ok(holders_of(self.site(), &from, self.look(&self.inner().dialect.list, values)?))
     }
 
     fn force_release(&self, name: &Name, breaking: Breaking, reason: &str) -> Result<Option<Holder>> {
-        let whole = self.whole_key(name);
+        let whole = whole_key(self.site(), name.as_str());
         let key = Key::new(&whole);
         for _ in 0..LOOKS {
             let Some(seen) = self.see(&key)? else { return Ok(None) };
-            let values = Values {
-                victim: seen.token.clone(),
-                fence: seen.fence,
-                force: i64::from(breaking == Breaking::Now),
-                reason: cut(reason).to_vec(),
-                ..Values::of(&key)
+            let values = breaking_values(&key, &seen, breaking, reason);
+            let dialect = &self.inner().dialect;
+            let forced = match seen.is_share() {
+                false => self.inner().follow(&dialect.force, values)?,
+                true => self.inner().follow_in(&dialect.shares.force, Some(dialect.shares.begin), values)?,
             };
-            if self.inner().follow(&self.inner().dialect.force, values)?.value.is_some() {
+            if forced.value.is_some() {
                 let holder = seen.holder(name.clone());
                 self.site().force_released(&holder, breaking, reason);
                 self.site().notify(&whole);
@@ -56,10 +47,6 @@ impl Inspect for Db {
 }
 
 impl Db {
-    fn whole_key(&self, name: &Name) -> String {
-        [self.site().settings().prefix(), name.as_str()].concat()
-    }
-
     /// Tells who waits that a lock may be free.
     fn tell(&self, key: &Key) {
         let inner = self.inner();
@@ -85,7 +72,36 @@ impl Db {
     }
 }
 
+/// The key of a name, or what the keys of names that begin so begin with.
+pub(crate) fn whole_key(site: &Site, name: &str) -> String {
+    [site.settings().prefix(), name].concat()
+}
+
+/// The holders that were seen, as far as their keys begin so, in order of their names.
+pub(crate) fn holders_of(site: &Site, from: &str, seen: Vec<Seen>) -> Vec<Holder> {
+    let own = site.settings().prefix();
+    let mut holders = Vec::new();
+    for seen in seen {
+        let key = seen.key().filter(|key| key.starts_with(from));
+        let name = key.and_then(|key| key.strip_prefix(own)).and_then(|name| Name::new(name).ok());
+        holders.extend(name.map(|name| seen.holder(name)));
+    }
+    holders.sort_by(|one, other| one.name().cmp(other.name()));
+    holders
+}
+
+/// What is said to take a lock away from whom it was seen with.
+pub(crate) fn breaking_values(key: &Key, seen: &Seen, breaking: Breaking, reason: &str) -> Values {
+    Values {
+        victim: seen.token.clone(),
+        fence: seen.fence,
+        force: i64::from(breaking == Breaking::Now),
+        reason: cut(reason).to_vec(),
+        ..Values::of(key)
+    }
+}
+
 /// What comes after all keys that begin so: the byte 255 is in no UTF-8.
-fn after(prefix: &[u8]) -> Vec<u8> {
+pub(crate) fn after(prefix: &[u8]) -> Vec<u8> {
     [prefix, &[0xff]].concat()
 }

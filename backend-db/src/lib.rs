@@ -77,12 +77,16 @@
 //! * URLs with `sslmode` above `prefer` encrypt requests, but nobody listens there: waiters ask now and then.
 //! * Keys are compared byte by byte. Those longer than 255 bytes are found by their SHA-256, stand whole
 //!   beside it, and are compared.
+//! * Locks that readers share, and permits, are rows of their own beside the lock's. Taking and ending one is a
+//!   transaction of several statements. A reader does not come in while somebody is known to wait to have the lock
+//!   alone. Who waits for a share of MariaDB or MySQL is not told by a named lock, and asks at growing intervals, up
+//!   to [`sleep`](tenure_core::Settings::sleep).
 //! * Locks have a lease; there are no [session](tenure_core::SessionLocks) locks in rows.
 //!
 //! # Tables
 //!
 //! [`tenure_lock`](Builder::table) holds the locks, `tenure_lock_meta` the version of the tables, and
-//! `tenure_lock_guard` (not in SQLite) what a crash empties. [`Db::migrate`] makes them, and so does opening a
+//! `tenure_lock_guard` (not in SQLite) what a crash empties, `tenure_lock_share` readers and those who have permits. [`Db::migrate`] makes them, and so does opening a
 //! store unless it is told [not to](Builder::migrate). They are also in `migrations/` of this crate's
 //! repository, for `diesel migration`, and as plain SQL from [`schema_sql`]. A user needs SELECT, INSERT, UPDATE and
 //! DELETE on them. Tables of a newer version than this library knows are refused.
@@ -100,6 +104,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "sqlite", feature = "async"))]
+mod aio;
 mod answer;
 mod backend;
 mod batch;
@@ -130,6 +136,8 @@ mod table;
 mod url;
 mod wake;
 
+#[cfg(any(feature = "sqlite", feature = "async"))]
+pub use aio::AsyncDb;
 pub use backend::Db;
 pub use config::Builder;
 pub use durable::Durable;

@@ -159,7 +159,7 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// The shortest and the longest pause of somebody who found others in the way. SQLite's own handler waits
 /// for a tenth of a second after a while, and so lets those who come anew pass for seconds.
-const PAUSE: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(2));
+pub(crate) const PAUSE: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(2));
 
 impl Pool {
     /// A pool of up to `size` connections, made when they are needed. Nobody waits for one longer than
@@ -255,7 +255,7 @@ impl Here {
 }
 
 /// An error of a request that may have been carried out before.
-fn doubtful(error: Error, resent: bool) -> Error {
+pub(crate) fn doubtful(error: Error, resent: bool) -> Error {
     if !resent || !error.is_settled() || error.is_misconfigured() {
         return error;
     }

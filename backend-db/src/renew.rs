@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tenure_core::{Backend, Error, Renewal, Result};
+use tenure_core::{Backend, Error, Mode, Renewal, Result};
 
 use crate::Db;
 use crate::batch::{Batch, MOST};
@@ -15,8 +15,7 @@ impl Db {
     }
 
     fn renew_some(&self, due: &[Renewal<'_, ()>]) -> Vec<Result<()>> {
-        let is_verified = |due: &Renewal<'_, ()>| due.ttl() == Duration::MAX;
-        if due.len() < 2 || due.iter().any(is_verified) {
+        if due.len() < 2 || due.iter().any(is_single) {
             return due.iter().map(|due| self.renew(*due)).collect();
         }
         match self.renew_together(due) {
@@ -51,7 +50,12 @@ impl Db {
     }
 }
 
+/// Whether it is not one of those that one statement renews together.
+pub(crate) fn is_single(due: &Renewal<'_, ()>) -> bool {
+    due.ttl() == Duration::MAX || due.claim().mode() != Mode::Exclusive
+}
+
 /// One statement was for many; each of them went unanswered.
-fn unanswered(error: &Error) -> Error {
+pub(crate) fn unanswered(error: &Error) -> Error {
     Error::new(error.kind(), "the renewal went unanswered").with_source(error.to_string())
 }

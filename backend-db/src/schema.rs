@@ -47,11 +47,15 @@ pub(crate) fn statements(kind: Kind, table: &Table) -> String {
 
 /// The version of the tables, if all are there.
 pub(crate) fn version(link: &mut dyn Link, table: &Table) -> QueryResult<i64> {
+    let rows = link.ask(Statement::new(&version_text(table), &Values::default()).kept(false))?;
+    Ok(rows.first().map_or(0, |row| row.code))
+}
+
+/// What is asked for it.
+pub(crate) fn version_text(table: &Table) -> Text {
     let text = "SELECT version AS code, last_fence AS fence, id AS remaining, id AS awaited \
                 FROM tenure_lock_meta LEFT JOIN tenure_lock ON name = :name";
-    let text = Text::new(&table.in_place(text));
-    let rows = link.ask(Statement::new(&text, &Values::default()).kept(false))?;
-    Ok(rows.first().map_or(0, |row| row.code))
+    Text::new(&table.in_place(text))
 }
 
 /// Refuses tables of a version that this library does not know.

@@ -4,7 +4,7 @@
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text as SqlText, Untyped};
-use tenure_core::{Claim, Moment, Owner, wall_micros};
+use tenure_core::{Claim, Mode, Moment, Owner, wall_micros};
 
 use crate::key::Key;
 
@@ -59,9 +59,13 @@ enum Slot {
     Limit,
     /// For how long locks stay closed after the database was started anew, in microseconds.
     Longest,
+    /// As what the lock is shared: 2 by readers, 3 by permits.
+    Kind,
+    /// How many permits there are; zero for readers.
+    Permits,
 }
 
-const SLOTS: [(&str, Slot); 21] = [
+const SLOTS: [(&str, Slot); 23] = [
     ("name", Slot::Name),
     ("whole", Slot::Whole),
     ("token", Slot::Token),
@@ -83,6 +87,8 @@ const SLOTS: [(&str, Slot); 21] = [
     ("to", Slot::To),
     ("limit", Slot::Limit),
     ("longest", Slot::Longest),
+    ("kind", Slot::Kind),
+    ("permits", Slot::Permits),
 ];
 
 impl Text {
@@ -137,6 +143,8 @@ pub(crate) struct Values {
     pub(crate) to: Vec<u8>,
     pub(crate) limit: i64,
     pub(crate) longest: i64,
+    pub(crate) kind: i64,
+    pub(crate) permits: i64,
 }
 
 impl Values {
@@ -157,6 +165,11 @@ impl Values {
             ttl: claim.term().ttl().map_or(0, |ttl| micros(ttl.get())),
             floor: i64::try_from(claim.floor().get()).unwrap_or(i64::MAX - 1),
             label: cut(claim.label()).to_vec(),
+            kind: if matches!(claim.mode(), Mode::Permit { .. }) { PERMITS } else { READERS },
+            permits: match claim.mode() {
+                Mode::Permit { limit } => limit.into(),
+                _ => 0,
+            },
             ..Self::of(key)
         }
     }
@@ -167,6 +180,12 @@ impl Values {
         self.wall = i64::try_from(wall_micros()).unwrap_or(i64::MAX);
     }
 }
+
+/// The state of a lock that readers share.
+pub(crate) const READERS: i64 = 2;
+
+/// The state of a lock of which several have permits.
+pub(crate) const PERMITS: i64 = 3;
 
 /// A token as the table has it.
 pub(crate) fn token(owner: Owner) -> Vec<u8> {
@@ -253,6 +272,8 @@ macro_rules! for_backends {
                         Some(Slot::To) => out.push_bind_param::<Binary, _>(&values.to)?,
                         Some(Slot::Limit) => out.push_bind_param::<BigInt, _>(&values.limit)?,
                         Some(Slot::Longest) => out.push_bind_param::<BigInt, _>(&values.longest)?,
+                        Some(Slot::Kind) => out.push_bind_param::<BigInt, _>(&values.kind)?,
+                        Some(Slot::Permits) => out.push_bind_param::<BigInt, _>(&values.permits)?,
                     }
                 }
                 Ok(())

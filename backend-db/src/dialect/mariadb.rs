@@ -32,5 +32,6 @@ const TAKE: &str = "INSERT INTO tenure_lock (name, whole, token, fence, ends, gr
     granted = IF(ends <= {now}, VALUES(granted), granted), \
     label = IF(ends <= {now}, VALUES(label), label), \
     state = IF(ends <= {now}, 0, state), \
+    wanted = IF(ends <= {now}, 0, wanted), \
     token = IF(ends <= {now}, VALUES(token), token), \
     ends = IF(token = VALUES(token), VALUES(ends), ends)";

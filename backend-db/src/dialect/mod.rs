@@ -3,12 +3,15 @@
 mod mariadb;
 mod mysql;
 mod postgres;
+mod shares;
 mod sqlite;
 
+use self::shares::Shares;
 use crate::batch::Renewing;
 use crate::course::{Course, Step};
 use crate::statement::Text;
 use crate::table::Table;
+use tenure_core::Mode;
 
 /// A kind of database, as far as statements differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +57,39 @@ pub(crate) struct Dialect {
     pub(crate) raise: Text,
     /// Forgets rows long unused, whose fences are not above that.
     pub(crate) forget: Text,
+    /// What is said to have a lock beside others.
+    pub(crate) shares: Shares,
+}
+
+/// What is done with a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    Acquire,
+    /// The same while locks may be closed because the database was started anew.
+    Guarded,
+    Restore,
+    Renew,
+    Verify,
+    Release,
 }
 
 impl Dialect {
+    /// What is said to do it, and what begins the transaction if that is to be said together.
+    pub(crate) fn course(&self, mode: Mode, deed: Deed) -> (&Course, Option<&'static str>) {
+        let (alone, shares) = match deed {
+            Deed::Acquire => (&self.acquire, &self.shares.acquire),
+            Deed::Guarded => (&self.guarded, &self.shares.guarded),
+            Deed::Restore => (&self.restore, &self.shares.restore),
+            Deed::Renew => (&self.renew, &self.shares.renew),
+            Deed::Verify => (&self.verify, &self.shares.verify),
+            Deed::Release => (&self.release, &self.shares.release),
+        };
+        match mode {
+            Mode::Exclusive => (alone, None),
+            _ => (shares, Some(self.shares.begin)),
+        }
+    }
+
     pub(crate) fn new(kind: Kind, table: &Table) -> Self {
         match kind {
             Kind::Sqlite => sqlite::dialect(table),
@@ -112,6 +145,21 @@ impl Writer<'_> {
         ))
     }
 
+    /// For how long it is known that somebody waits for a lock that somebody has; where several have it, for how
+    /// long that somebody wants it alone, which is what one who does has yet to say.
+    fn wanted(&self) -> &'static str {
+        "CASE WHEN state >= 2 THEN wanted ELSE awaited END - {now}"
+    }
+
+    /// A row about the lock that somebody wants alone.
+    fn denied(&self, code: &str, when: &str) -> Step {
+        self.ask(&format!(
+            "SELECT {code} AS code, fence, ends - {{now}} AS remaining, {} AS awaited \
+             FROM tenure_lock WHERE name = :name {when}",
+            self.wanted()
+        ))
+    }
+
     /// Why a token holds nothing.
     fn cause(&self) -> Step {
         self.ask(
@@ -151,12 +199,25 @@ impl Writer<'_> {
     }
 
     fn look(&self) -> Text {
-        self.text(&format!("{SEEN} WHERE name = :name AND ends > {{now}} {{boot}}"))
+        self.seen("name = :name", "s.name = :name")
     }
 
     fn list(&self) -> Text {
+        let range = |of: &str| format!("(l.whole IS NOT NULL OR ({of}.name >= :from AND {of}.name < :to))");
+        self.seen(&range("l"), &range("s"))
+    }
+
+    /// The locks that somebody has alone, or that are merely kept taken, and the shares of others.
+    fn seen(&self, alone: &str, shared: &str) -> Text {
+        let lboot = if self.boot.is_empty() { "" } else { "AND l.boot = :boot" };
+        let sboot = if self.boot.is_empty() { "" } else { "AND s.boot = :boot" };
         self.text(&format!(
-            "{SEEN} WHERE ends > {{now}} {{boot}} AND (whole IS NOT NULL OR (name >= :from AND name < :to))"
+            "SELECT l.name, l.whole, l.token, l.fence, l.ends - {{now}} AS remaining, l.granted, l.label, l.state, \
+             l.reason FROM tenure_lock l WHERE {alone} AND l.ends > {{now}} {lboot} AND l.state < 2 \
+             UNION ALL SELECT s.name, l.whole, s.token, s.fence, s.ends - {{now}} AS remaining, s.granted, s.label, \
+             s.kind + CASE WHEN s.state = 1 THEN 2 ELSE 0 END AS state, l.reason \
+             FROM tenure_lock_share s JOIN tenure_lock l ON l.name = s.name \
+             WHERE {shared} AND s.ends > {{now}} {sboot} AND l.state >= 2"
         ))
     }
 
@@ -181,6 +242,3 @@ impl Writer<'_> {
         Renewing::new(kind, self.table, self.now)
     }
 }
-
-const SEEN: &str = "SELECT name, whole, token, fence, ends - {now} AS remaining, granted, label, state, reason \
-                    FROM tenure_lock";

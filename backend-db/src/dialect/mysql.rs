@@ -3,6 +3,7 @@
 //!
 //! The moment now is that of the statement, by the server's clock in UTC.
 
+use super::shares::Shares;
 use super::{Dialect, Kind, Writer};
 use crate::course::{Course, Step};
 use crate::table::Table;
@@ -53,6 +54,7 @@ pub(super) fn dialect(table: &Table) -> Dialect {
         list: writer.list(),
         wake: None,
         renewing: writer.renewing(Kind::MySql),
+        shares: Shares::new(Kind::MySql, &writer, CREATE, GUARD),
         raise: writer.raise(),
         forget: writer.text(&format!(
             "DELETE FROM tenure_lock WHERE ends <= {{now}} AND awaited <= {{now}} AND {} LIMIT :limit",
@@ -67,13 +69,13 @@ pub(super) fn writer(table: &Table) -> Writer<'_> {
 
 /// What is in the row says whose it is.
 pub(super) fn taken(writer: &Writer<'_>) -> Step {
-    writer.row("CASE WHEN token = :token AND ends > {now} THEN 1 ELSE 0 END", "")
+    writer.denied("CASE WHEN token = :token AND ends > {now} THEN 1 ELSE 0 END", "")
 }
 
 /// Ends with an answer while locks are closed; there is none if they are open.
 pub(super) fn guard(writer: &Writer<'_>) -> Course {
     vec![
-        writer.act("INSERT IGNORE INTO tenure_lock_guard (id, opens) VALUES (1, {now} + :longest)"),
+        writer.act(GUARD),
         writer.ask(
             "SELECT -3 AS code, 0 AS fence, opens - {now} AS remaining, 0 AS awaited FROM tenure_lock_guard \
              WHERE opens > {now}",
@@ -85,8 +87,10 @@ pub(super) fn guard(writer: &Writer<'_>) -> Course {
 const TAKE: &str = "UPDATE tenure_lock SET \
     fence = IF(token = :token AND ends > {now}, fence, greatest(fence + 1, :floor + 1, {now})), \
     granted = IF(token = :token AND ends > {now}, granted, {now}), \
-    token = :token, ends = {now} + :ttl, label = :label, state = 0 \
+    token = :token, ends = {now} + :ttl, label = :label, state = 0, wanted = 0 \
     WHERE name = :name AND (ends <= {now} OR token = :token)";
+
+const GUARD: &str = "INSERT IGNORE INTO tenure_lock_guard (id, opens) VALUES (1, {now} + :longest)";
 
 const CREATE: &str = "INSERT IGNORE INTO tenure_lock (name, whole, fence) \
     SELECT :name, :whole, last_fence FROM tenure_lock_meta";

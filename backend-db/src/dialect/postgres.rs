@@ -1,6 +1,7 @@
 //! PostgreSQL: one statement each. `UPDATE` comes first, so that an attempt that is denied writes nothing.
 //! The moment now is that of the clock, not of the transaction.
 
+use super::shares::Shares;
 use super::{Dialect, Kind, Writer};
 use crate::table::Table;
 
@@ -18,9 +19,7 @@ pub(super) fn dialect(table: &Table) -> Dialect {
         acquire: vec![writer.ask(&acquire), writer.act(CREATE), writer.ask(&acquire), writer.ask(&acquire)],
         guarded: vec![
             writer.ask(&guarded()),
-            writer.act(
-                "INSERT INTO tenure_lock_guard (id, opens) VALUES (1, {now} + :longest) ON CONFLICT (id) DO NOTHING",
-            ),
+            writer.act(GUARD),
             writer.act(CREATE),
             writer.ask(&guarded()),
             writer.ask(&guarded()),
@@ -30,13 +29,19 @@ pub(super) fn dialect(table: &Table) -> Dialect {
         verify: writer.verify(),
         release: vec![writer.ask(&release())],
         known: writer.known(CREATE),
-        mark: vec![writer.act(&format!("WITH c AS MATERIALIZED ({LATER}) {} FROM c WHERE name = :name", writer.mark()))],
+        mark: vec![
+            writer.act(&format!(
+                "WITH c AS MATERIALIZED ({LATER}) {} FROM c WHERE name = :name",
+                writer.mark()
+            )),
+        ],
         awaited: writer.awaited(),
         force: writer.force(),
         look: writer.look(),
         list: writer.list(),
         wake: Some(writer.text("SELECT pg_notify(:channel, :payload)")),
         renewing: writer.renewing(Kind::Postgres),
+        shares: Shares::new(Kind::Postgres, &writer, CREATE, GUARD),
         raise: writer.raise(),
         forget: writer.text(&format!(
             "DELETE FROM tenure_lock WHERE name IN (SELECT name FROM tenure_lock \
@@ -51,14 +56,15 @@ const TAKE: &str = "UPDATE tenure_lock SET \
     fence = CASE WHEN token = :token AND ends > {now} THEN fence \
         ELSE greatest(fence + 1, :floor + 1, {now}) END, \
     granted = CASE WHEN token = :token AND ends > {now} THEN granted ELSE {now} END, \
-    token = :token, ends = {now} + :ttl, label = :label, state = 0 \
+    token = :token, ends = {now} + :ttl, label = :label, state = 0, wanted = 0 \
     WHERE name = :name AND (ends <= {now} OR token = :token)";
 
 const DONE: &str =
     "SELECT 1::bigint AS code, fence, 0::bigint AS remaining, awaited - {now} AS awaited FROM u";
 
 /// What comes after the union sees the table as it was before; if that was stale, nothing remains.
-const DENIED: &str = "UNION ALL SELECT 0::bigint, fence, ends - {now}, awaited - {now} FROM tenure_lock \
+const DENIED: &str = "UNION ALL SELECT 0::bigint, fence, ends - {now}, \
+    CASE WHEN state >= 2 THEN wanted ELSE awaited END - {now} FROM tenure_lock \
     WHERE name = :name AND NOT EXISTS (SELECT 1 FROM u)";
 
 const CAUSE: &str = "UNION ALL \
@@ -67,6 +73,9 @@ const CAUSE: &str = "UNION ALL \
 
 const CREATE: &str = "INSERT INTO tenure_lock (name, whole, fence) \
     SELECT :name, :whole, last_fence FROM tenure_lock_meta ON CONFLICT (name) DO NOTHING";
+
+const GUARD: &str =
+    "INSERT INTO tenure_lock_guard (id, opens) VALUES (1, {now} + :longest) ON CONFLICT (id) DO NOTHING";
 
 /// What this transaction does may be lost in a crash, and costs no wait for the disk.
 const LATER: &str = "SELECT set_config('synchronous_commit', 'off', true)";

@@ -1,13 +1,14 @@
 //! SQLite: all who share a file are on one host, so leases are judged by the clock of that host, which
 //! goes on while it sleeps and cannot be set. What was granted before a reboot is void.
 
+use super::shares::Shares;
 use super::{Dialect, Kind, Writer};
 use crate::table::Table;
 
 pub(super) fn dialect(table: &Table) -> Dialect {
     let writer = Writer { table, now: ":now", boot: "AND boot = :boot", big: "", greatest: "max" };
     let acquire = || {
-        let denied = || writer.row("0", "AND ends > :now AND boot = :boot AND token <> :token");
+        let denied = || writer.denied("0", "AND ends > :now AND boot = :boot AND token <> :token");
         vec![denied(), writer.ask(TAKE), denied(), writer.ask(TAKE), denied()]
     };
     let set = |what: &str| {
@@ -34,6 +35,7 @@ pub(super) fn dialect(table: &Table) -> Dialect {
         list: writer.list(),
         wake: None,
         renewing: writer.renewing(Kind::Sqlite),
+        shares: Shares::new(Kind::Sqlite, &writer, CREATE, ""),
         raise: writer.raise(),
         forget: writer.text(&format!(
             "DELETE FROM tenure_lock WHERE name IN (SELECT name FROM tenure_lock \
@@ -55,7 +57,7 @@ const TAKE: &str = "INSERT INTO tenure_lock (name, whole, token, fence, ends, gr
     granted = CASE WHEN token = excluded.token AND ends > :now AND boot = excluded.boot \
         THEN granted ELSE excluded.granted END, \
     awaited = CASE WHEN boot = excluded.boot THEN awaited ELSE 0 END, \
-    token = excluded.token, ends = excluded.ends, label = excluded.label, state = 0, boot = excluded.boot \
+    token = excluded.token, ends = excluded.ends, label = excluded.label, state = 0, boot = excluded.boot, wanted = 0 \
     WHERE ends <= :now OR boot <> excluded.boot OR token = excluded.token \
     RETURNING 1 AS code, fence, 0 AS remaining, awaited - :now AS awaited";
 

@@ -35,6 +35,14 @@ pub(crate) trait Link {
     fn is_alone(&self) -> bool {
         true
     }
+    /// Begins a transaction.
+    fn begin(&mut self, begin: &str) -> QueryResult<()> {
+        self.run(begin)
+    }
+    /// Ends a transaction, for good or as if nothing had been said in it.
+    fn end(&mut self, good: bool) -> QueryResult<()> {
+        self.run(if good { "COMMIT" } else { "ROLLBACK" })
+    }
     /// Which port of this host the server sees it come from, if any.
     fn port(&mut self) -> Option<u16>;
 }

@@ -19,12 +19,42 @@ pub(crate) struct MySql {
     patient: bool,
 }
 
+/// What a server says of itself.
 #[derive(QueryableByName)]
-struct Server {
+pub(crate) struct Server {
     #[diesel(sql_type = diesel::sql_types::Text)]
     version: String,
     #[diesel(sql_type = diesel::sql_types::Text)]
     logging: String,
+}
+
+pub(crate) const ABOUT: &str = "SELECT VERSION() AS version, CONCAT(@@log_bin, @@binlog_format) AS logging";
+
+impl Server {
+    /// Which of the two it is.
+    pub(crate) fn kind(&self) -> Kind {
+        if self.version.contains("MariaDB") { Kind::MariaDb } else { Kind::MySql }
+    }
+}
+
+/// What makes a session independent of what the server's defaults are. A statement takes no longer than
+/// `limit` (zero if as long as it likes), and waits for others no longer than `patience`.
+pub(crate) fn session(server: &Server, limit: Duration, patience: Duration) -> [String; 2] {
+    let seconds = patience.as_secs().max(1);
+    // Such a log can only repeat statements that see what was there when they began.
+    let isolation = if server.logging == "1STATEMENT" { "REPEATABLE READ" } else { "READ COMMITTED" };
+    let limit = match server.kind() {
+        Kind::MariaDb => format!("max_statement_time = {}", limit.as_secs_f64()),
+        // Here it is for SELECT alone.
+        _ => format!("max_execution_time = {}", limit.as_millis()),
+    };
+    [
+        format!("SET SESSION TRANSACTION ISOLATION LEVEL {isolation}"),
+        format!(
+            "SET autocommit = 1, time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES', lc_messages = 'en_US', \
+             innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}, {limit}"
+        ),
+    ]
 }
 
 impl MySql {
@@ -44,8 +74,7 @@ impl MySql {
     ///
     /// `Unavailable` if it does not answer.
     pub(crate) fn kind(&self) -> Result<Kind> {
-        let (_, server) = self.connect()?;
-        Ok(if server.version.contains("MariaDB") { Kind::MariaDb } else { Kind::MySql })
+        Ok(self.connect()?.1.kind())
     }
 
     fn connect(&self) -> Result<(MysqlConnection, Server)> {
@@ -56,22 +85,11 @@ impl MySql {
 
     /// Makes the session independent of what the server's defaults are.
     fn settle(&self, link: &mut MysqlConnection) -> diesel::QueryResult<Server> {
-        let ask = "SELECT VERSION() AS version, CONCAT(@@log_bin, @@binlog_format) AS logging";
-        let server: Server = sql_query(ask).get_result(link)?;
-        let seconds = self.limit.as_secs().max(1);
-        // Such a log can only repeat statements that see what was there when they began.
-        let isolation = if server.logging == "1STATEMENT" { "REPEATABLE READ" } else { "READ COMMITTED" };
+        let server: Server = sql_query(ABOUT).get_result(link)?;
         let limit = if self.patient { Duration::ZERO } else { self.limit };
-        let limit = match server.version.contains("MariaDB") {
-            true => format!("max_statement_time = {}", limit.as_secs_f64()),
-            // Here it is for SELECT alone.
-            false => format!("max_execution_time = {}", limit.as_millis()),
-        };
-        link.batch_execute(&format!("SET SESSION TRANSACTION ISOLATION LEVEL {isolation}"))?;
-        link.batch_execute(&format!(
-            "SET autocommit = 1, time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES', lc_messages = 'en_US', \
-             innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}, {limit}"
-        ))?;
+        for statement in session(&server, limit, self.limit) {
+            link.batch_execute(&statement)?;
+        }
         Ok(server)
     }
 }
@@ -86,7 +104,7 @@ impl Open for MySql {
     }
 }
 
-fn refused(error: ConnectionError) -> Error {
+pub(crate) fn refused(error: ConnectionError) -> Error {
     let said = error.to_string();
     if let ConnectionError::InvalidConnectionUrl(_) = error {
         return Error::misconfigured(

@@ -31,10 +31,16 @@ fn settings(limit: Duration) -> [(&'static str, String); 3] {
     ]
 }
 
+/// What a connection is opened with: how it carries out statements, and by what it knows itself.
+pub(crate) fn session_options(limit: Duration, session: &str) -> String {
+    let given = settings(limit).map(|(name, value)| format!("-c {name}={}", value.replace(' ', "\\ ")));
+    format!("{} -c tenure.session={session}", given.join(" "))
+}
+
 #[derive(QueryableByName)]
-struct Setting {
+pub(crate) struct Setting {
     #[diesel(sql_type = diesel::sql_types::Nullable<diesel::sql_types::Text>)]
-    session: Option<String>,
+    pub(crate) session: Option<String>,
 }
 
 impl Postgres {
@@ -46,9 +52,7 @@ impl Postgres {
 impl Open for Postgres {
     fn open(&self) -> Result<Box<dyn Link + Send>> {
         let session = format!("{:032x}", rand::random::<u128>());
-        let given =
-            settings(self.io_timeout).map(|(name, value)| format!("-c {name}={}", value.replace(' ', "\\ ")));
-        let options = format!("{} -c tenure.session={session}", given.join(" "));
+        let options = session_options(self.io_timeout, &session);
         let opened = PgConnection::establish(&url_with(&self.url, Some(&options), self.connect_timeout));
         let mut link = match opened {
             // What a pooler says that shares its connections to the server among its clients.
@@ -79,6 +83,8 @@ impl Open for Postgres {
 struct Shared {
     link: PgConnection,
     begin: String,
+    /// Whether it is inside of a transaction of several statements.
+    inside: bool,
 }
 
 impl Shared {
@@ -88,10 +94,13 @@ impl Shared {
             _ => format!("; SET LOCAL {name} = {value}"),
         };
         let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED{}", settings(limit).map(local).concat());
-        Self { link, begin }
+        Self { link, begin, inside: false }
     }
 
     fn alone<T>(&mut self, act: impl FnOnce(&mut PgConnection) -> QueryResult<T>) -> QueryResult<T> {
+        if self.inside {
+            return act(&mut self.link);
+        }
         self.link.run(&self.begin)?;
         let done = act(&mut self.link).and_then(|value| self.link.run("COMMIT").map(|()| value));
         if done.is_err() {
@@ -130,13 +139,24 @@ impl Link for Shared {
         false
     }
 
+    fn begin(&mut self, _: &str) -> QueryResult<()> {
+        self.link.run(&self.begin)?;
+        self.inside = true;
+        Ok(())
+    }
+
+    fn end(&mut self, good: bool) -> QueryResult<()> {
+        self.inside = false;
+        self.link.run(if good { "COMMIT" } else { "ROLLBACK" })
+    }
+
     /// The server sees the pooler.
     fn port(&mut self) -> Option<u16> {
         None
     }
 }
 
-fn refused(error: ConnectionError) -> Error {
+pub(crate) fn refused(error: ConnectionError) -> Error {
     let said = error.to_string();
     let says = |words: &[&str]| words.iter().any(|words| said.contains(words));
     if says(&["authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry"]) {

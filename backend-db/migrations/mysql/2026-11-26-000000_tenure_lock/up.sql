@@ -11,7 +11,21 @@ CREATE TABLE IF NOT EXISTS tenure_lock (
     state bigint NOT NULL DEFAULT 0,            -- 1 while it is closed because it was taken away by force
     loser varbinary(16) NOT NULL DEFAULT '',    -- from whom it was taken away last
     reason varbinary(255) NOT NULL DEFAULT '',  -- and why
+    wanted bigint NOT NULL DEFAULT 0,           -- until when somebody is known to wait who wants it alone
     awaited bigint NOT NULL DEFAULT 0           -- until when somebody is known to wait
+) ENGINE = InnoDB;
+
+-- Readers of locks, and those who have permits: one row for each, until some time after it has let go.
+CREATE TABLE IF NOT EXISTS tenure_lock_share (
+    name varbinary(255) NOT NULL,               -- the lock
+    token varbinary(16) NOT NULL,               -- whose share it is
+    fence bigint NOT NULL,                      -- the fence that was given with it
+    ends bigint NOT NULL,                       -- when it is free
+    granted bigint NOT NULL,                    -- since when it is held
+    label varbinary(255) NOT NULL,              -- who has it, for people
+    kind bigint NOT NULL,                       -- 2 for readers, 3 for permits, as the state of the lock is then
+    state bigint NOT NULL DEFAULT 0,            -- 1 if it was taken away by force, 7 to 9 if it was let go of
+    PRIMARY KEY (name, token)
 ) ENGINE = InnoDB;
 
 -- One row: the version of these tables, and the highest fence of names that were forgotten.

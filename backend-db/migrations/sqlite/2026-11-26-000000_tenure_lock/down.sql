@@ -1,2 +1,3 @@
+DROP TABLE IF EXISTS tenure_lock_share;
 DROP TABLE IF EXISTS tenure_lock_meta;
 DROP TABLE IF EXISTS tenure_lock;

@@ -11,8 +11,23 @@ CREATE TABLE IF NOT EXISTS tenure_lock (
     state INTEGER NOT NULL DEFAULT 0,       -- 1 while it is closed because it was taken away by force
     loser BLOB NOT NULL DEFAULT x'',        -- from whom it was taken away last
     reason BLOB NOT NULL DEFAULT x'',       -- and why
+    wanted INTEGER NOT NULL DEFAULT 0,      -- until when somebody is known to wait who wants it alone
     awaited INTEGER NOT NULL DEFAULT 0,     -- until when somebody is known to wait
     boot BLOB NOT NULL DEFAULT x''          -- the boot under which moments count
+) WITHOUT ROWID;
+
+-- Readers of locks, and those who have permits: one row for each, until some time after it has let go.
+CREATE TABLE IF NOT EXISTS tenure_lock_share (
+    name BLOB NOT NULL,                     -- the lock
+    token BLOB NOT NULL,                    -- whose share it is
+    fence INTEGER NOT NULL,                 -- the fence that was given with it
+    ends INTEGER NOT NULL,                  -- when it is free
+    granted INTEGER NOT NULL,               -- since when it is held
+    label BLOB NOT NULL,                    -- who has it, for people
+    kind INTEGER NOT NULL,                  -- 2 for readers, 3 for permits, as the state of the lock is then
+    state INTEGER NOT NULL DEFAULT 0,       -- 1 if it was taken away by force, 7 to 9 if it was let go of
+    boot BLOB NOT NULL,                     -- the boot under which moments count
+    PRIMARY KEY (name, token)
 ) WITHOUT ROWID;
 
 -- One row: the version of these tables, and the highest fence of names that were forgotten.
