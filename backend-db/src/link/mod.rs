@@ -32,6 +32,7 @@ pub(crate) trait Link {
     /// Carries out statements without values.
     fn run(&mut self, statements: &str) -> QueryResult<()>;
     /// Whether the server keeps one session for this connection alone.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
     fn is_alone(&self) -> bool {
         true
     }
