@@ -24,7 +24,7 @@ diesel::table! {
         text -> Text,
         /// How often they did.
         edits -> BigInt,
-        /// See [`Gate`].
+        /// See `tenure_db::Gate`.
         fence -> BigInt,
     }
 }
