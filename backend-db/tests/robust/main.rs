@@ -7,6 +7,7 @@ use tenure_servers::{Outcome, run_at_once};
 
 mod callers;
 mod crashes;
+mod disks;
 mod outages;
 mod pooler;
 mod support;
@@ -17,8 +18,16 @@ mod wakes;
 const AT_ONCE: usize = 4;
 
 fn main() -> ExitCode {
-    let tests =
-        [callers::TESTS, crashes::TESTS, outages::TESTS, pooler::TESTS, tables::TESTS, wakes::TESTS].concat();
+    let tests = [
+        callers::TESTS,
+        crashes::TESTS,
+        disks::TESTS,
+        outages::TESTS,
+        pooler::TESTS,
+        tables::TESTS,
+        wakes::TESTS,
+    ]
+    .concat();
     let boxed = |(name, test): (&str, fn() -> Outcome)| (name.to_owned(), Box::new(test) as Box<_>);
     run_at_once(
         "db",
