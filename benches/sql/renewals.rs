@@ -24,18 +24,23 @@ pub(crate) fn run(database: &Database) {
         ours.iter().zip(&locks).map(|(lock, held)| lock.claim_as(held.owner()).unwrap()).collect();
     let due: Vec<_> =
         claims.iter().zip(&locks).map(|(claim, held)| Renewal::new(claim, held.grant(), ttl)).collect();
-    // They stay held, so that the raw client can renew them too.
-    let (raws, held) = statements_of(
+    // They stay held, so that the raw client can renew them too. It does so to two ends in turn: SQLite does not
+    // write what is in a row already.
+    let (statements, held) = statements_of(
         database,
         |store| unlocked(store, "raw").iter().map(|lock| lock.try_acquire().unwrap()).collect::<Vec<_>>(),
-        |_, held| held.iter().for_each(|held| held.renew().unwrap()),
+        |_, held| (0..2).for_each(|_| held.iter().for_each(|held| held.renew().unwrap())),
     );
-    assert_eq!(raws.len(), LEASES, "a renewal is one statement");
+    assert_eq!(statements.len(), 2 * LEASES, "a renewal is one statement");
+    let mut ends = statements.chunks(LEASES).cycle();
     let mut link = database.link();
     let mut subjects = [
         subject("one statement", || assert!(store.renew_many(&due).iter().all(Result::is_ok))),
         subject("one by one", || locks.iter().for_each(|held| held.renew().unwrap())),
-        subject("raw, one by one", || raws.iter().for_each(|raw| link.all(std::slice::from_ref(raw), 1))),
+        subject("raw, one by one", || {
+            let renewals = ends.next().unwrap_or_default();
+            renewals.iter().for_each(|raw| link.all(std::slice::from_ref(raw), 1));
+        }),
     ];
     let times = in_turn(&mut subjects, 7, 1);
     let [together, single, raw_single] = times[..] else { return };

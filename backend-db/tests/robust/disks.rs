@@ -99,8 +99,10 @@ fn holds_out(url: &str, disk: &Small) -> Outcome {
     Ok(())
 }
 
+type Taken = Lock<Db, Held>;
+
 /// Locks, the name of the one that was refused, and why.
-fn take_until_refused(store: &Db) -> Outcome<(Vec<Lock<Db, Held>>, String, Error)> {
+fn take_until_refused(store: &Db) -> Outcome<(Vec<Taken>, String, Error)> {
     let mut held = Vec::new();
     for number in 0..5000 {
         let name = format!("{number} {}", "x".repeat(200));

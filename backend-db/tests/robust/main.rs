@@ -7,6 +7,7 @@ use tenure_servers::{Outcome, run_at_once};
 
 mod callers;
 mod crashes;
+#[cfg(target_os = "linux")]
 mod disks;
 mod outages;
 mod pooler;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     let tests = [
         callers::TESTS,
         crashes::TESTS,
+        #[cfg(target_os = "linux")]
         disks::TESTS,
         outages::TESTS,
         pooler::TESTS,
