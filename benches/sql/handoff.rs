@@ -33,17 +33,27 @@ pub(crate) fn run(database: &Database) {
     for waiting in [1, 8] {
         let [polled, woken] = WAYS.map(|way| contend(database, waiting + 1, way));
         let over = format!("polling every {POLL:?}, {waiting} waiting");
-        let median = |times: &[Duration]| nanos(percentile(times.to_vec(), 50));
+        let median = |run: &Run| nanos(percentile(run.times.clone(), 50));
         report(format!("hand-off, {waiting} waiting"), over, (median(&woken), median(&polled)), Some(0.02));
-        for (way, times) in WAYS.iter().zip([polled, woken]) {
+        for (way, Run { times, holds }) in WAYS.iter().zip([polled, woken]) {
             let hand_offs = times.len();
-            println!("            [{way}: p99 {:?}; {hand_offs} hand-offs]", percentile(times, 99));
+            println!(
+                "            [{way}: p99 {:?}; {hand_offs} of {holds} holds handed on]",
+                percentile(times, 99)
+            );
         }
     }
 }
 
-/// The hand-offs among some processes that contend.
-fn contend(database: &Database, processes: usize, way: &str) -> Vec<Duration> {
+/// What was seen of some processes that contended.
+struct Run {
+    /// Of each hand-off.
+    times: Vec<Duration>,
+    /// How often it was held; who takes it again at once hands nothing on.
+    holds: usize,
+}
+
+fn contend(database: &Database, processes: usize, way: &str) -> Run {
     let children: Vec<_> = (0..processes).map(|_| start(database, way)).collect();
     let mut children: Vec<_> = children.into_iter().map(ready).collect();
     for (child, _) in &mut children {
@@ -62,7 +72,8 @@ fn contend(database: &Database, processes: usize, way: &str) -> Vec<Duration> {
     }
     holds.sort_unstable();
     let others = holds.windows(2).filter(|pair| pair[0].2 != pair[1].2);
-    others.map(|pair| Duration::from_nanos(pair[1].0.saturating_sub(pair[0].1))).collect()
+    let times = others.map(|pair| Duration::from_nanos(pair[1].0.saturating_sub(pair[0].1))).collect();
+    Run { times, holds: holds.len() }
 }
 
 fn start(database: &Database, way: &str) -> Child {
