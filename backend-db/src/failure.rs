@@ -78,7 +78,13 @@ pub(crate) fn error(error: &DieselError) -> Error {
             Kind::Misconfigured,
             "the table of locks is not there; call migrate(), or run the statements of schema_sql()",
         )
-    } else if says(&["readonly database", "read-only", "READ ONLY"]) {
+    } else if says(&["readonly database", "unable to open database file"]) {
+        (
+            Kind::Unavailable,
+            "the file cannot be written to; give this user the right to write to it and to its folder, where SQLite \
+             keeps files beside it",
+        )
+    } else if says(&["read-only", "READ ONLY"]) {
         (
             Kind::Unavailable,
             "the database is read-only; name the primary, or give this user the right to write",

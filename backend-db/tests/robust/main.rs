@@ -7,6 +7,8 @@ use tenure_servers::{Outcome, run_at_once};
 
 mod callers;
 mod crashes;
+#[cfg(target_os = "linux")]
+mod disks;
 mod outages;
 mod pooler;
 mod support;
@@ -17,8 +19,17 @@ mod wakes;
 const AT_ONCE: usize = 4;
 
 fn main() -> ExitCode {
-    let tests =
-        [callers::TESTS, crashes::TESTS, outages::TESTS, pooler::TESTS, tables::TESTS, wakes::TESTS].concat();
+    let tests = [
+        callers::TESTS,
+        crashes::TESTS,
+        #[cfg(target_os = "linux")]
+        disks::TESTS,
+        outages::TESTS,
+        pooler::TESTS,
+        tables::TESTS,
+        wakes::TESTS,
+    ]
+    .concat();
     let boxed = |(name, test): (&str, fn() -> Outcome)| (name.to_owned(), Box::new(test) as Box<_>);
     run_at_once(
         "db",
