@@ -4,13 +4,13 @@
 //! `rust/Cargo.toml`. `cargo xtask interop` installs them under `target/interop` and runs the checks of
 //! `tests/interop.rs`, one for each of them and each thing that must hold between them and us. A program
 //! of a few lines drives each kind, `driver.py`, `driver.js` and `rust/`: it does what a line of its input
-//! says, and answers with a line. `tests/tables.rs` does the same for Django's cache in a database, which
-//! `tables.py` drives.
+//! says, and answers with a line. `tests/caches.rs` does the same for Django's caches in memcached, and
+//! `tests/tables.rs` for the one in a database, which `tables.py` drives.
 
 #![forbid(unsafe_code)]
 
 mod client;
 mod driver;
 
-pub use client::{CLIENTS, Client, python};
+pub use client::{CACHES, CLIENTS, Client, python};
 pub use driver::Driver;
