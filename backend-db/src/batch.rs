@@ -44,18 +44,23 @@ impl Renewing {
     /// What comes before the values of a lock, by its place, and after them.
     fn around(&self, place: usize) -> (&'static str, &'static str) {
         match (self.kind, place) {
-            (Kind::MariaDb | Kind::MySql, 0) => ("SELECT ", ""),
-            (Kind::MariaDb | Kind::MySql, _) => (" UNION ALL SELECT ", ""),
+            (Kind::MariaDb | Kind::MySql, 0) => ("SELECT CAST(", ""),
+            (Kind::MariaDb | Kind::MySql, _) => (" UNION ALL SELECT CAST(", ""),
             (_, 0) => ("(", ")"),
             _ => (", (", ")"),
         }
     }
 
-    /// What the values of the first lock are called, where that is said with them.
+    /// What comes after each of the values of a lock. MariaDB and MySQL are told with those of the first what
+    /// they are called, and with all that they are bytes: a client for tasks does not say so, and those that are
+    /// no text would be refused.
     fn called(&self, place: usize) -> [&'static str; 3] {
         match (self.kind, place) {
-            (Kind::MariaDb | Kind::MySql, 0) => [" AS name", " AS token", " AS ttl"],
-            _ => [""; 3],
+            (Kind::MariaDb | Kind::MySql, 0) => {
+                [" AS BINARY) AS name, CAST(", " AS BINARY) AS token, ", " AS ttl"]
+            }
+            (Kind::MariaDb | Kind::MySql, _) => [" AS BINARY), CAST(", " AS BINARY), ", ""],
+            _ => [", ", ", ", ""],
         }
     }
 }
@@ -102,10 +107,8 @@ macro_rules! for_backends {
                     out.push_sql(open);
                     out.push_bind_param::<Binary, _>(&values.name)?;
                     out.push_sql(name);
-                    out.push_sql(", ");
                     out.push_bind_param::<Binary, _>(&values.token)?;
                     out.push_sql(token);
-                    out.push_sql(", ");
                     out.push_bind_param::<BigInt, _>(&values.ttl)?;
                     out.push_sql(ttl);
                     out.push_sql(close);
