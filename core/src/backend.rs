@@ -165,7 +165,8 @@ impl<G> Granted<G> {
         self.fence
     }
 
-    pub(crate) fn map<H>(self, convert: impl FnOnce(G) -> H) -> Granted<H> {
+    /// The same with what a store that stands before this one keeps of it.
+    pub fn map<H>(self, convert: impl FnOnce(G) -> H) -> Granted<H> {
         let Self { grant, fence, lease, since } = self;
         Granted { grant: convert(grant), fence, lease, since }
     }

@@ -81,7 +81,8 @@ fn smoke(args: &[String]) -> Result<(), String> {
 /// Stays in each cell of the tables of faults for longer than a test does.
 fn faults(args: &[String]) -> Result<(), String> {
     let mut tests = cargo();
-    tests.args(["test", "--package", "tenure-redis", "--all-features", "--test", "table", "--locked", "--"]);
+    tests.args(["test", "--package", "tenure-redis", "--package", "tenure-memcached", "--all-features"]);
+    tests.args(["--test", "table", "--locked", "--"]);
     tests.env("TENURE_FAULTS_SECONDS", "30");
     let mut args = args.iter();
     while let Some(arg) = args.next() {

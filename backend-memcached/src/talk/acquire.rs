@@ -178,9 +178,11 @@ impl<'a> Acquire<'a> {
         }
         let record = self.dialect.read(self.place, item)?;
         if record.owner == Some(self.owner) && record.state == State::Held {
+            // What was put under another guard has the fence of another epoch.
+            let counts = self.restores || record.fence.is_none() || record.base == put.base;
             return match unchanged {
                 true => Err(no_memory()),
-                false if stands => Ok(self.renew(&read, &record, put.base, now)),
+                false if stands && counts => Ok(self.renew(&read, &record, put.base, now)),
                 false => Ok(self.undo(&read)),
             };
         }

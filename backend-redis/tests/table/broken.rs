@@ -2,26 +2,26 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tenure_conformance::history::Breach;
+use std::time::Duration;
+
 use tenure_core::{
     AnyBackend, Attempt, Backend, Breaking, Claim, Denied, Error, Fence, Granted, Inspect, Lease, Moment,
     Name, Release, Renewal, Result, Site, Watch,
 };
-use tenure_redis::Redis;
 use tenure_servers::{Outcome, Stop};
 
 use crate::cell::{self, What};
 use crate::faults::Fault;
-use crate::rows;
+use crate::row::Row;
+use crate::rows::{self, Real};
 use crate::store::Store;
-use crate::table::Row;
 
 /// A broken store, and a cell that catches it.
 pub(crate) struct Control {
     pub(crate) row: &'static Row,
     pub(crate) fault: Fault,
     /// As what.
-    what: What,
+    pub(crate) what: What,
 }
 
 impl Control {
@@ -42,7 +42,7 @@ const RUNS: u32 = 12;
 
 /// How a store is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
+pub(crate) enum How {
     /// Its leases are said to last four times as long as they do.
     BelievesTooLong,
     /// Renewals are not sent, and never fail.
@@ -61,18 +61,21 @@ enum How {
 
 #[derive(Clone)]
 struct Broken {
-    store: Redis,
+    store: Real,
     how: How,
     gave_up: Arc<AtomicBool>,
 }
 
-fn open(place: &str, how: How) -> Result<Store> {
-    let store = rows::builder(place)?.connect()?;
+pub(crate) fn open(place: &str, how: How) -> Result<Store> {
+    let store = rows::real(place)?;
     Ok(Store::Blocking(AnyBackend::new(Broken { store, how, gave_up: Arc::default() })))
 }
 
+/// What the store that is broken keeps of a grant.
+type Grant = <Real as Backend>::Grant;
+
 impl Backend for Broken {
-    type Grant = ();
+    type Grant = Grant;
     type Handle = Self;
 
     fn handle(&self) -> Self {
@@ -83,7 +86,7 @@ impl Backend for Broken {
         self.store.site()
     }
 
-    fn try_acquire(&self, claim: &Claim) -> Result<Attempt<()>> {
+    fn try_acquire(&self, claim: &Claim) -> Result<Attempt<Grant>> {
         if self.gave_up.load(Ordering::SeqCst) {
             return Err(Error::unavailable("it was down once").settled());
         }
@@ -100,30 +103,27 @@ impl Backend for Broken {
         };
         let lease = claim.term().ttl().map(|ttl| ttl.get()).unwrap_or_default();
         Ok(Attempt::Granted(match self.how {
-            How::BelievesTooLong => Granted::new((), granted.fence(), Lease::For(lease * 4)),
+            How::BelievesTooLong => again(granted, |fence| fence, lease * 4),
             How::CountsFromTheAnswer => granted.since(Moment::now()),
-            How::RepeatsFences => {
-                Granted::new((), Fence::new(granted.fence().get() / 1_000_000), Lease::For(lease))
-            }
+            How::RepeatsFences => again(granted, |fence| Fence::new(fence.get() / 1_000_000), lease),
             _ => granted,
         }))
     }
 
-    fn renew(&self, due: Renewal<'_, ()>) -> Result<()> {
+    fn renew(&self, due: Renewal<'_, Grant>) -> Result<()> {
         if self.how == How::NeverRenews { Ok(()) } else { self.store.renew(due) }
     }
 
-    fn release(&self, end: Release<'_, ()>) -> Result<()> {
+    fn release(&self, end: Release<'_, Grant>) -> Result<()> {
         if self.how == How::FreesOthers {
-            let name = Name::new(end.claim().name())?;
-            return self.store.force_release(&name, Breaking::Now, "it was ours").map(drop);
+            return self.free(end.claim());
         }
         self.store.release(end)
     }
 
     fn abandon(&self, claim: &Claim) {
         if self.how == How::FreesOthers {
-            return drop(self.release(Release::new(claim, &(), None)));
+            return drop(self.free(claim));
         }
         self.store.abandon(claim);
     }
@@ -133,29 +133,38 @@ impl Backend for Broken {
     }
 }
 
+impl Broken {
+    fn free(&self, claim: &Claim) -> Result<()> {
+        let name = Name::new(claim.name())?;
+        self.store.force_release(&name, Breaking::Now, "it was ours").map(drop)
+    }
+}
+
+/// The same grant with another fence and another lifetime.
+fn again<G>(granted: Granted<G>, fence: impl Fn(Fence) -> Fence, lease: Duration) -> Granted<G> {
+    let (fence, mut kept) = (fence(granted.fence()), None);
+    granted.map(|grant| kept = Some(grant));
+    Granted::new(kept.expect("a grant is kept"), fence, Lease::For(lease))
+}
+
+/// Stores that are broken so, each with the cell that catches it.
 macro_rules! controls {
-    ($($name:ident $how:ident $fault:ident $what:expr;)*) => {
-        $(const $name: &Row = &Row {
+    ($($name:ident $how:ident $fault:ident $what:expr;)* $(=> $row:expr, $also:ident, $as:expr;)*) => {
+        $(const $name: &$crate::row::Row = &$crate::row::Row {
             name: stringify!($how),
             about: "",
-            start: rows::memory,
-            open: |place| open(place, How::$how),
+            start: $crate::rows::memory,
+            open: |place| $crate::broken::open(place, $crate::broken::How::$how),
             resumes: std::time::Duration::from_secs(3),
             multiplexed: false,
             cells: &[],
         };)*
-        pub(crate) const CONTROLS: &[Control] = &[
-            $(Control { row: $name, fault: Fault::$fault, what: $what },)*
+        pub(crate) const CONTROLS: &[$crate::broken::Control] = &[
+            $($crate::broken::Control { row: $name, fault: $crate::faults::Fault::$fault, what: $what },)*
+            // And configurations that lack what a guarantee needs.
+            $($crate::broken::Control { row: $row, fault: $crate::faults::Fault::$also, what: $as },)*
         ];
     };
 }
 
-controls! {
-    TOO_LONG BelievesTooLong ConnectionsKilled What::Breach(Breach::Overlap);
-    NEVER NeverRenews ScriptsForgotten What::Breach(Breach::Overlap);
-    FROM_THE_ANSWER CountsFromTheAnswer Delayed What::Breach(Breach::Overlap);
-    FREES FreesOthers AnswersDropped What::Breach(Breach::Overlap);
-    HIDES HidesOutages ServerStopped What::Masked;
-    REPEATS RepeatsFences ScriptsForgotten What::Breach(Breach::FenceWentBack);
-    GIVES_UP GivesUpForGood MemoryFull What::Stalled;
-}
+pub(crate) use controls;

@@ -16,7 +16,7 @@ use tenure_servers::Outcome;
 use crate::crew::{Crew, NAMES, Tell, WAIT};
 use crate::faults::{Fault, Outage};
 use crate::other::{self, Other};
-use crate::table::{Class, Row};
+use crate::row::{Class, Row};
 
 /// How many threads of this process are at work.
 const SIZE: usize = 3;

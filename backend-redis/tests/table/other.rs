@@ -11,9 +11,9 @@ use std::time::Duration;
 use tenure_conformance::history::Event;
 use tenure_servers::Process;
 
-use crate::broken;
 use crate::crew::{Crew, Tell};
-use crate::table::{ROWS, Row};
+use crate::row::Row;
+use crate::table::{CONTROLS, ROWS};
 
 /// What makes this program such a process: the row, the place, the folder and the seed, line by line.
 const TASK: &str = "TENURE_FAULTS_CREW";
@@ -85,7 +85,7 @@ fn work(task: &str) -> io::Result<()> {
     let [row, place, folder, seed] = task.split('\n').collect::<Vec<_>>()[..] else {
         return Err(io::Error::other("a task has four lines"));
     };
-    let known = ROWS.iter().chain(broken::CONTROLS.iter().map(|control| control.row));
+    let known = ROWS.iter().chain(CONTROLS.iter().map(|control| control.row));
     let row = known.into_iter().find(|known| known.name == row);
     let row = row.ok_or_else(|| io::Error::other("there is no such row"))?;
     let seed = seed.parse().map_err(io::Error::other)?;

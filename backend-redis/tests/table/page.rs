@@ -7,13 +7,14 @@ use std::fs;
 use tenure_servers::{Outcome, Stop};
 
 use crate::faults::Fault;
-use crate::table::{Class, ROWS};
+use crate::row::Class;
+use crate::table::{PACKAGE, ROWS};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/FAULTS.md");
 
 const HEAD: &str = "# What holds while things fail
 
-Written by `TENURE_FAULTS_BLESS=1 cargo test -p tenure-redis --all-features --test table page` from the table that
+Written by `TENURE_FAULTS_BLESS=1 cargo test -p PACKAGE --all-features --test table page` from the table that
 the tests read; each cell that says one of these is a test against real servers.
 
 * **exclusive**: no two holders believe at once that they hold a lock.
@@ -36,7 +37,7 @@ pub(crate) fn is_written() -> Outcome {
 }
 
 fn page() -> String {
-    let mut page = String::from(HEAD);
+    let mut page = HEAD.replace("PACKAGE", PACKAGE);
     for row in ROWS {
         line(&mut page, &format!("* `{}`: {}; work goes on within {:?}", row.name, row.about, row.resumes));
     }

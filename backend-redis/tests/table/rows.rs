@@ -139,6 +139,13 @@ fn follow(replica: &servers::Redis, master: &servers::Redis) -> Outcome {
     Ok(())
 }
 
+/// The store that is broken in `broken.rs`.
+pub(crate) type Real = Redis;
+
+pub(crate) fn real(place: &str) -> Result<Real> {
+    builder(place)?.connect()
+}
+
 /// The store for threads.
 pub(crate) fn blocking(place: &str) -> Result<Store> {
     Ok(Store::Blocking(builder(place)?.connect()?.into()))
@@ -186,7 +193,7 @@ fn on_a_runtime(builder: Builder) -> Result<Store> {
 }
 
 /// A builder with this table's time limits.
-pub(crate) fn builder(place: &str) -> Result<Builder> {
+fn builder(place: &str) -> Result<Builder> {
     Ok(Redis::builder(place).settings(settings()?).connect_timeout(CONNECT).io_timeout(ANSWER))
 }
 

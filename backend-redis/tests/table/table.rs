@@ -1,72 +1,19 @@
 //! The table: what each configuration guarantees under each fault.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tenure_core::Result;
-use tenure_servers::{Outcome, Stop};
+use tenure_conformance::history::Breach;
 
-use crate::faults::Fault::{self, *};
-use crate::rows::{self, Road, Stage};
-use crate::store::Store;
+use crate::broken::controls;
+use crate::cell::What;
+use crate::faults::Fault::*;
+use crate::row::{Class, Row};
+use crate::rows;
 
-/// What holds in a cell, whatever happens. In all of them fences never go back, nothing stale passes a
-/// gate that compares them, a server that is down is never taken for one on which somebody holds the
-/// lock, and work goes on when the fault is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// No two beliefs overlap.
-    Exclusive,
-    /// Two may believe at once; then only fences keep the first one's writes out.
-    FenceOnly,
-    /// There is no such thing, for this reason.
-    NotApplicable(&'static str),
-}
+/// For the page.
+pub(crate) const PACKAGE: &str = "tenure-redis";
 
 use Class::{Exclusive, FenceOnly, NotApplicable};
-
-/// A configuration, and its cells.
-pub(crate) struct Row {
-    pub(crate) name: &'static str,
-    /// Said in the page.
-    pub(crate) about: &'static str,
-    /// Starts what it consists of.
-    pub(crate) start: fn(Road) -> Outcome<Box<dyn Stage>>,
-    /// Opens a store at a place that [`Stage::place`] told, in whatever process.
-    pub(crate) open: fn(&str) -> Result<Store>,
-    /// After so much time everybody has had the lock again.
-    pub(crate) resumes: Duration,
-    /// Whether a connection carries several requests at once.
-    pub(crate) multiplexed: bool,
-    pub(crate) cells: &'static [(Fault, Class)],
-}
-
-impl Row {
-    /// Opens a store. A machine that does many things at once may need more than one try.
-    pub(crate) fn opened(&self, place: &str) -> Result<Store> {
-        let began = Instant::now();
-        loop {
-            match (self.open)(place) {
-                Err(error) if error.is_unavailable() && began.elapsed() < PATIENCE => {}
-                opened => return opened,
-            }
-        }
-    }
-
-    /// What is declared; nothing if it is not, or in two ways.
-    pub(crate) fn class(&self, fault: Fault) -> Option<Class> {
-        let mut declared = self.cells.iter().filter(|(of, _)| *of == fault).map(|(_, class)| *class);
-        declared.next().filter(|_| declared.next().is_none())
-    }
-}
-
-/// A test: each row has each cell once.
-pub(crate) fn is_complete() -> Outcome {
-    let missing = |row: &&Row| Fault::ALL.iter().any(|fault| row.class(*fault).is_none());
-    match ROWS.iter().find(missing) {
-        None => Ok(()),
-        Some(row) => Err(Stop::failed(format!("{} lacks a cell, or declares one in two ways", row.name))),
-    }
-}
 
 const ALONE: &str = "there is no replica";
 const FORGETFUL: &str = "it has no data that would outlive it";
@@ -75,7 +22,6 @@ const ADDRESSES: &str =
 const PLACE: &str =
     "a node without its data has lost its place in the cluster as well; see the promotion of a replica";
 const FAIL_OVER: Duration = Duration::from_secs(12);
-const PATIENCE: Duration = Duration::from_secs(20);
 const RESUMES: Duration = Duration::from_secs(6);
 
 pub(crate) const ROWS: &[Row] = &[
@@ -431,3 +377,13 @@ pub(crate) const ROWS: &[Row] = &[
         ],
     },
 ];
+
+controls! {
+    TOO_LONG BelievesTooLong ConnectionsKilled What::Breach(Breach::Overlap);
+    NEVER NeverRenews ScriptsForgotten What::Breach(Breach::Overlap);
+    FROM_THE_ANSWER CountsFromTheAnswer Delayed What::Breach(Breach::Overlap);
+    FREES FreesOthers AnswersDropped What::Breach(Breach::Overlap);
+    HIDES HidesOutages ServerStopped What::Masked;
+    REPEATS RepeatsFences ScriptsForgotten What::Breach(Breach::FenceWentBack);
+    GIVES_UP GivesUpForGood MemoryFull What::Stalled;
+}

@@ -11,7 +11,8 @@ use std::time::Duration;
 use nix::libc::linger;
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::{CONNECT, Shared, Trouble, message};
+use super::message::{self, Protocol};
+use super::{CONNECT, Shared, Trouble};
 
 /// The client's end and the server's. They are closed when both directions have ended.
 #[derive(Debug)]
@@ -50,9 +51,9 @@ impl Link {
 
     /// Carries messages in both directions until both have ended.
     pub(super) fn carry(self: Arc<Self>, shared: &Arc<Shared>) {
-        let back = self.clone();
+        let (back, protocol) = (self.clone(), shared.protocol);
         let answers = thread::Builder::new().name("proxied-back".into()).spawn(move || {
-            let _ = back.carry_answers();
+            let _ = back.carry_answers(protocol);
             // No answer will come any more. A goodbye before a reset would make it another end.
             let how = if back.broken.load(Ordering::SeqCst) { Shutdown::Read } else { Shutdown::Both };
             let _ = back.client.shutdown(how);
@@ -88,8 +89,9 @@ impl Link {
 
     fn carry_requests(&self, shared: &Arc<Shared>) -> io::Result<()> {
         let mut messages = Messages::new(&self.client, &self.broken);
+        let protocol = shared.protocol;
         let (mut deaf, mut mute_since) = (false, None);
-        while let Some(request) = messages.next()? {
+        while let Some(request) = messages.next(|bytes| protocol.request(bytes))? {
             if mute_since.is_some_and(|batch| batch < messages.batch) {
                 shared.afterwards.fetch_add(1, Ordering::SeqCst);
             }
@@ -99,28 +101,30 @@ impl Link {
             if message::subscribes(&request) {
                 self.subscribed.store(true, Ordering::SeqCst);
             }
-            let trouble = if message::calls_script(&request) { shared.trouble() } else { None };
+            let trouble = if protocol.is_of_a_lock(&request) { shared.trouble() } else { None };
             match trouble {
-                None => self.forward(&request, Fate::Arrives)?,
+                None => self.forward(shared, &request, Fate::Arrives)?,
                 Some(Trouble::DropRequest) => {
                     deaf = true;
                     mute_since = Some(messages.batch);
                 }
                 Some(Trouble::DropReply) => {
                     mute_since = Some(messages.batch);
-                    self.forward(&request, Fate::Ends)?;
+                    self.forward(shared, &request, Fate::Ends)?;
                 }
                 Some(Trouble::DelayRequest(time)) => {
                     thread::sleep(time);
-                    self.forward(&request, Fate::Arrives)?;
+                    self.forward(shared, &request, Fate::Arrives)?;
                 }
-                Some(Trouble::DelayReply(time)) => self.forward(&request, Fate::ArrivesAfter(time))?,
+                Some(Trouble::DelayReply(time)) => {
+                    self.forward(shared, &request, Fate::ArrivesAfter(time))?
+                }
                 Some(Trouble::Duplicate) => {
-                    self.forward(&request, Fate::Arrives)?;
-                    self.forward(&request, Fate::Vanishes)?;
+                    self.forward(shared, &request, Fate::Arrives)?;
+                    self.forward(shared, &request, Fate::Vanishes)?;
                 }
                 Some(Trouble::DuplicateLater(time)) => {
-                    self.forward(&request, Fate::Arrives)?;
+                    self.forward(shared, &request, Fate::Arrives)?;
                     repeat_later(shared.clone(), request, time);
                 }
                 Some(Trouble::ResetBefore) => {
@@ -128,7 +132,7 @@ impl Link {
                     return Ok(());
                 }
                 Some(Trouble::ResetAfter) => {
-                    self.forward(&request, Fate::Ends)?;
+                    self.forward(shared, &request, Fate::Ends)?;
                     self.reset();
                     return Ok(());
                 }
@@ -137,17 +141,21 @@ impl Link {
         Ok(())
     }
 
-    fn forward(&self, request: &[u8], fate: Fate) -> io::Result<()> {
+    fn forward(&self, shared: &Shared, request: &[u8], fate: Fate) -> io::Result<()> {
         if !self.subscribed.load(Ordering::SeqCst) {
-            self.fates.lock().unwrap_or_else(PoisonError::into_inner).push_back(fate);
+            let mut fates = self.fates.lock().unwrap_or_else(PoisonError::into_inner);
+            // The first answer that comes late keeps back those behind it.
+            let rest = if let Fate::ArrivesAfter(_) = fate { Fate::Arrives } else { fate };
+            let count = shared.protocol.answers(request);
+            fates.extend((0..count).map(|number| if number == 0 { fate } else { rest }));
         }
         (&self.server).write_all(request)
     }
 
-    fn carry_answers(&self) -> io::Result<()> {
+    fn carry_answers(&self, protocol: Protocol) -> io::Result<()> {
         let mut messages = Messages::new(&self.server, &self.broken);
         let mut over = false;
-        while let Some(answer) = messages.next()? {
+        while let Some(answer) = messages.next(|bytes| protocol.answer(bytes))? {
             let unasked = message::is_push(&answer) || self.subscribed.load(Ordering::SeqCst);
             let fate = if unasked {
                 None
@@ -178,7 +186,7 @@ fn repeat_later(shared: Arc<Shared>, request: Vec<u8>, time: Duration) {
         let mut server = TcpStream::connect_timeout(&shared.target(), CONNECT)?;
         server.set_read_timeout(Some(CONNECT))?;
         server.write_all(&request)?;
-        Messages::new(&server, &AtomicBool::new(false)).next()?;
+        Messages::new(&server, &AtomicBool::new(false)).next(|bytes| shared.protocol.answer(bytes))?;
         Ok(())
     }));
 }
@@ -197,11 +205,11 @@ impl<'s> Messages<'s> {
         Self { stream, ended, bytes: Vec::new(), batch: 0 }
     }
 
-    /// The next one; `None` at the end.
-    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+    /// The next one, whose length is told by a function; `None` at the end.
+    fn next(&mut self, length: impl Fn(&[u8]) -> Option<usize>) -> io::Result<Option<Vec<u8>>> {
         let mut chunk = vec![0; 64 * 1024];
         loop {
-            if let Some(length) = message::length(&self.bytes) {
+            if let Some(length) = length(&self.bytes) {
                 let rest = self.bytes.split_off(length);
                 return Ok(Some(std::mem::replace(&mut self.bytes, rest)));
             }

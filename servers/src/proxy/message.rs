@@ -1,7 +1,50 @@
-//! Where a message ends: the framing of the Redis serialization protocol, versions 2 and 3.
+//! Where a message ends: the framing of the Redis serialization protocol, versions 2 and 3, and of memcached's.
+
+use super::memcached;
+
+/// What clients and servers speak.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Protocol {
+    Redis,
+    Memcached,
+}
+
+impl Protocol {
+    /// The length of the first whole request, if there is one.
+    pub(super) fn request(self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            Self::Redis => length(bytes),
+            Self::Memcached => memcached::request(bytes),
+        }
+    }
+
+    /// The length of the first whole answer, if there is one.
+    pub(super) fn answer(self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            Self::Redis => length(bytes),
+            Self::Memcached => memcached::answer(bytes),
+        }
+    }
+
+    /// How many answers come to a request.
+    pub(super) fn answers(self, request: &[u8]) -> usize {
+        match self {
+            Self::Redis => 1,
+            Self::Memcached => memcached::answers(request),
+        }
+    }
+
+    /// Whether trouble may come to a request: to all that a lock asks for, and to nothing else.
+    pub(super) fn is_of_a_lock(self, request: &[u8]) -> bool {
+        match self {
+            Self::Redis => calls_script(request),
+            Self::Memcached => memcached::is_of_a_lock(request),
+        }
+    }
+}
 
 /// The length of the first whole message, if there is one.
-pub(super) fn length(bytes: &[u8]) -> Option<usize> {
+fn length(bytes: &[u8]) -> Option<usize> {
     let (mut at, mut left) = (0, 1_usize);
     while left > 0 {
         let line = bytes.get(at..)?;
@@ -29,7 +72,7 @@ pub(super) fn is_push(message: &[u8]) -> bool {
 }
 
 /// Whether a request calls a script.
-pub(super) fn calls_script(request: &[u8]) -> bool {
+fn calls_script(request: &[u8]) -> bool {
     matches!(&*command(request), b"EVAL" | b"EVALSHA" | b"FCALL")
 }
 

@@ -1,6 +1,7 @@
-//! A network that loses, delays and repeats what Redis clients and servers say to each other.
+//! A network that loses, delays and repeats what clients and servers of Redis or memcached say to each other.
 
 mod link;
+mod memcached;
 mod message;
 mod plan;
 
@@ -12,12 +13,13 @@ use std::thread;
 use std::time::Duration;
 
 use link::Link;
+use message::Protocol;
 pub use plan::{Plan, Trouble};
 
 /// Stands between clients and a server, on a loopback port of its own, and makes trouble as it is told.
 ///
-/// It looks at requests one by one. Trouble comes to those that call scripts, which is all that a lock
-/// asks for; what opens a connection goes through. As TCP loses nothing in the middle of a connection,
+/// It looks at requests one by one. Trouble comes to all that a lock asks for, which is calls of scripts in
+/// Redis, and to nothing else; what opens a connection goes through. As TCP loses nothing in the middle of a connection,
 /// from a request or an answer that is dropped on nothing more gets through on its connection.
 #[derive(Debug)]
 pub struct Proxy {
@@ -28,6 +30,7 @@ pub struct Proxy {
 /// What the connections share.
 #[derive(Debug)]
 struct Shared {
+    protocol: Protocol,
     target: AtomicU16,
     ended: AtomicBool,
     plan: Mutex<Plan>,
@@ -37,15 +40,29 @@ struct Shared {
 }
 
 impl Proxy {
-    /// Starts one in front of a server on a loopback port.
+    /// Starts one in front of a Redis on a loopback port.
     ///
     /// # Errors
     ///
     /// Those of the socket.
     pub fn to(target: u16) -> io::Result<Self> {
+        Self::between(target, Protocol::Redis)
+    }
+
+    /// Starts one in front of a memcached on a loopback port.
+    ///
+    /// # Errors
+    ///
+    /// Those of the socket.
+    pub fn to_memcached(target: u16) -> io::Result<Self> {
+        Self::between(target, Protocol::Memcached)
+    }
+
+    fn between(target: u16, protocol: Protocol) -> io::Result<Self> {
         let listener = TcpListener::bind(loopback(0))?;
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
+            protocol,
             target: target.into(),
             ended: false.into(),
             plan: Mutex::new(Plan::Calm),
@@ -67,7 +84,10 @@ impl Proxy {
     /// Its URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        match self.shared.protocol {
+            Protocol::Redis => format!("redis://127.0.0.1:{}/", self.port),
+            Protocol::Memcached => format!("memcache://127.0.0.1:{}", self.port),
+        }
     }
 
     /// Says what happens from now on.
@@ -160,7 +180,7 @@ impl Shared {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What comes to the next request that calls a script.
+    /// What comes to the next request of a lock.
     fn trouble(&self) -> Option<Trouble> {
         let trouble = self.plan().draw();
         if trouble.is_some() {
