@@ -1,6 +1,7 @@
 """Locks of Python libraries: driver.py CLIENT URL, then a verb and the name of a lock in each line.
 
-Answers yes or no, done where the library does not say, none where it cannot, or an error.
+Answers yes or no, done where the library does not say, none where it cannot, a text, or an error. A number after
+the name makes the lock anew, for so many seconds.
 """
 
 import logging
@@ -75,18 +76,17 @@ class Pottery(RedisPy):
 
 
 class Django:
-    def __init__(self, url, backend):
+    def __init__(self, url, backend, **options):
         from django.conf import settings
 
-        cache = {"BACKEND": backend, "LOCATION": url, "KEY_PREFIX": "shop", "VERSION": 2}
-        settings.configure(CACHES={"default": cache})
+        settings.configure(CACHES={"default": {"BACKEND": backend, "LOCATION": url, **options}})
         import django_lock
 
         self.lock = django_lock.lock
         self.warning = django_lock.LockWarning
 
-    def make(self, name):
-        return self.lock(name, timeout=LIFE, blocking=False, release_on_del=False, thread_local=False)
+    def make(self, name, life=LIFE):
+        return self.lock(name, timeout=life, blocking=False, release_on_del=False, thread_local=False)
 
     def acquire(self, lock):
         return lock.acquire()
@@ -104,14 +104,62 @@ class Django:
         return lock.owned
 
 
+class DjangoRedis(Django):
+    def __init__(self, url, backend):
+        super().__init__(url, backend, KEY_PREFIX="shop", VERSION=2)
+
+
+class DjangoMemcached(Django):
+    """With the cache's defaults, where keys begin with `:1:`."""
+
+    def __init__(self, url, backend):
+        # That Django 3 gives python-memcached up, and that lifetimes are cut.
+        warnings.simplefilter("ignore")
+        super().__init__(url, backend)
+
+    def value(self, lock):
+        return lock.client.get(lock.key)
+
+    def hesitate(self, lock):
+        """Releases, and says `read` and waits for a line after it has compared the token."""
+        cache = lock.client
+        lock.client = Hesitating(cache)
+        try:
+            return self.release(lock)
+        finally:
+            lock.client = cache
+
+
+class Hesitating:
+    def __init__(self, cache):
+        self.cache = cache
+
+    def get(self, key):
+        value = self.cache.get(key)
+        print("read", flush=True)
+        sys.stdin.readline()
+        return value
+
+    def delete(self, key):
+        return self.cache.delete(key)
+
+
 CLIENTS = {
     "redis-py": RedisPy,
     "python-redis-lock": PythonRedisLock,
     "pottery": Pottery,
-    "django-redis": lambda url: Django(url, "django_redis.cache.RedisCache"),
-    "django-redis-cache": lambda url: Django(url, "redis_cache.RedisCache"),
-    "django-rediscache": lambda url: Django(url, "django.core.cache.backends.redis.RedisCache"),
+    "django-redis": lambda url: DjangoRedis(url, "django_redis.cache.RedisCache"),
+    "django-redis-cache": lambda url: DjangoRedis(url, "redis_cache.RedisCache"),
+    "django-rediscache": lambda url: DjangoRedis(url, "django.core.cache.backends.redis.RedisCache"),
+    "python-memcached": lambda url: DjangoMemcached(url, "django.core.cache.backends.memcached.MemcachedCache"),
+    "pymemcache": lambda url: DjangoMemcached(url, "django.core.cache.backends.memcached.PyMemcacheCache"),
 }
+
+
+def said(answer):
+    if isinstance(answer, str):
+        return answer
+    return "none" if answer is None else "yes" if answer else "no"
 
 
 def wait(client, lock):
@@ -129,13 +177,13 @@ def main():
     client = CLIENTS[sys.argv[1]](sys.argv[2])
     locks = {}
     for line in sys.stdin:
-        verb, name = line.split()
+        verb, name, *life = line.split()
         try:
-            if name not in locks:
-                locks[name] = client.make(name)
+            if life or name not in locks:
+                locks[name] = client.make(name, *map(float, life))
             lock = locks[name]
             answer = wait(client, lock) if verb == "wait" else getattr(client, verb)(lock)
-            print("none" if answer is None else "yes" if answer else "no", flush=True)
+            print(said(answer), flush=True)
         except Exception as error:
             print(f"error {type(error).__name__}: {error}".replace("\n", " "), flush=True)
 

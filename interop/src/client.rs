@@ -26,7 +26,7 @@ enum Language {
     Rust,
 }
 
-/// All of them.
+/// Those that keep their locks in Redis.
 pub const CLIENTS: &[Client] = &[
     plain("redis-py", Language::Python("redis-py"), ""),
     fails_on_shares(plain("python-redis-lock", Language::Python("django5"), "lock:")),
@@ -38,6 +38,13 @@ pub const CLIENTS: &[Client] = &[
     plain("node-redlock", Language::Node, ""),
     plain("rslock", Language::Rust, ""),
     plain("redlock", Language::Rust, ""),
+];
+
+/// django-cache-lock on the caches of both of Django's memcached clients that are written in Python; each is
+/// called as its placement is.
+pub const CACHES: &[Client] = &[
+    plain("python-memcached", Language::Python("django3"), ""),
+    plain("pymemcache", Language::Python("django5"), ""),
 ];
 
 const fn plain(name: &'static str, language: Language, before: &'static str) -> Client {
@@ -53,7 +60,7 @@ const fn fails_on_shares(client: Client) -> Client {
 }
 
 impl Client {
-    /// The profile that a store has to have.
+    /// The profile that a store in Redis has to have.
     #[must_use]
     pub fn profile(&self) -> Profile {
         if self.django { Profile::django("shop", 2) } else { Profile::Plain }

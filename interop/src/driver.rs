@@ -46,6 +46,15 @@ impl Driver {
         self.yes_or_no(&format!("acquire {lock}"))
     }
 
+    /// Has it try to take a lock for so many seconds, and tells whether it got it.
+    ///
+    /// # Errors
+    ///
+    /// If it says something else.
+    pub fn acquires_for(&mut self, lock: &str, seconds: f64) -> Outcome<bool> {
+        self.yes_or_no(&format!("acquire {lock} {seconds}"))
+    }
+
     /// Has it try to take a lock that is shared here, and tells whether it gets it.
     ///
     /// # Errors
@@ -77,6 +86,39 @@ impl Driver {
     /// If the driver is gone.
     pub fn release(&mut self, lock: &str) -> Outcome<String> {
         self.ask(&format!("release {lock}"))
+    }
+
+    /// Has it release a lock as far as it reads and compares before it deletes; [`goes_on`](Self::goes_on)
+    /// must follow. Those on Django's memcached caches alone.
+    ///
+    /// # Errors
+    ///
+    /// If it does not stop there.
+    pub fn begins_to_release(&mut self, lock: &str) -> Outcome {
+        match self.ask(&format!("hesitate {lock}"))?.as_str() {
+            "read" => Ok(()),
+            other => {
+                Err(Stop::Failed(format!("a release of {lock} that was to stop half-way: {other}").into()))
+            }
+        }
+    }
+
+    /// Has it end the release that it began: as [`release`](Self::release).
+    ///
+    /// # Errors
+    ///
+    /// If the driver is gone.
+    pub fn goes_on(&mut self) -> Outcome<String> {
+        self.ask("")
+    }
+
+    /// What it reads as the value of a lock, or `none`. Those on Django's memcached caches alone.
+    ///
+    /// # Errors
+    ///
+    /// If the driver is gone.
+    pub fn value(&mut self, lock: &str) -> Outcome<String> {
+        self.ask(&format!("value {lock}"))
     }
 
     /// Has it extend a lock: `yes`, `no`, or `none` if it cannot.
