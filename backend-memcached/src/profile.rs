@@ -17,9 +17,11 @@ use crate::record::Form;
 /// and a lock that is held *here* is renewed and released by compare-and-swap, so never somebody else's. But
 /// the other side reads and then deletes: its release, when its own lock ends at that moment, can delete the
 /// next one, ours among them, as it does among its own kind. Its lifetimes are whole seconds that can end up
-/// to one second early, and one below a second is for ever. `cache.clear()` empties the server. The holder
-/// here finds out with its next renewal, as [`Lost`](tenure_core::Kind::Lost), and the fence of the next
-/// one is larger. Fences are given to holders here alone.
+/// to one second early, and one below a second is for ever. `cache.clear()` empties the server. Of several
+/// servers its clients take another one while the right one is down, and there they grant what is held here.
+/// The holder here finds out with its next renewal, as [`Lost`](tenure_core::Kind::Lost), or as
+/// [`Unavailable`](tenure_core::Kind::Unavailable) while its server is down; the fence of the next one is larger.
+/// Fences are given to holders here alone.
 ///
 /// Since such a value has no room for more than the token:
 ///
