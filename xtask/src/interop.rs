@@ -19,7 +19,19 @@ cargo xtask interop [ARGS..] install lock libraries of other languages under tar
 pub(crate) fn interop(args: &[String]) -> Result<(), String> {
     prepare()?;
     let mut checks = cargo();
-    checks.args(["test", "--package", "tenure-interop", "--test", "interop", "--test", "caches", "--locked", "--"]).args(args);
+    checks
+        .args([
+            "test",
+            "--package",
+            "tenure-interop",
+            "--test",
+            "interop",
+            "--test",
+            "caches",
+            "--locked",
+            "--",
+        ])
+        .args(args);
     run(&mut checks)
 }
 
