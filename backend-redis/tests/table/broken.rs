@@ -157,7 +157,7 @@ macro_rules! controls {
             open: |place| $crate::broken::open(place, $crate::broken::How::$how),
             resumes: std::time::Duration::from_secs(3),
             multiplexed: false,
-            cells: &[],
+            except: &[],
         };)*
         pub(crate) const CONTROLS: &[$crate::broken::Control] = &[
             $($crate::broken::Control { row: $name, fault: $crate::faults::Fault::$fault, what: $what },)*

@@ -8,7 +8,7 @@ use tenure_servers::{Outcome, Stop};
 use crate::faults::Fault;
 use crate::rows::{Road, Stage};
 use crate::store::Store;
-use crate::table::ROWS;
+use crate::table::{ROWS, USUAL};
 
 /// What holds in a cell, whatever happens. In all of them fences never go back, nothing stale passes a
 /// gate that compares them, a server that is down is never taken for one on which somebody holds the
@@ -36,7 +36,8 @@ pub(crate) struct Row {
     pub(crate) resumes: Duration,
     /// Whether a connection carries several requests at once.
     pub(crate) multiplexed: bool,
-    pub(crate) cells: &'static [(Fault, Class)],
+    /// What is not as usual.
+    pub(crate) except: &'static [(Fault, Class)],
 }
 
 impl Row {
@@ -53,8 +54,16 @@ impl Row {
 
     /// What is declared; nothing if it is not, or in two ways.
     pub(crate) fn class(&self, fault: Fault) -> Option<Class> {
-        let mut declared = self.cells.iter().filter(|(of, _)| *of == fault).map(|(_, class)| *class);
-        declared.next().filter(|_| declared.next().is_none())
+        let declared = |cells: &[(Fault, Class)]| -> Vec<Class> {
+            cells.iter().filter(|(of, _)| *of == fault).map(|(_, class)| *class).collect()
+        };
+        let (usual, except) = (declared(USUAL), declared(self.except));
+        match (&usual[..], &except[..]) {
+            ([usual], []) => Some(*usual),
+            // What is no exception is declared in vain.
+            ([usual], [class]) if class != usual => Some(*class),
+            _ => None,
+        }
     }
 }
 
