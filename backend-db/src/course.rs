@@ -13,6 +13,9 @@ pub(crate) enum Step {
     Ask(Text),
     /// It is done if it changed a row.
     Count(Text),
+    /// It locks the row that the rest is about; if there is none, nothing has it to itself, and the course ends
+    /// without an answer.
+    Lock(Text),
     /// What it says is not the answer.
     Do(Text),
 }
@@ -35,6 +38,11 @@ pub(crate) fn follow(link: &mut dyn Link, course: &[Step], values: &Values) -> Q
             Step::Count(text) => {
                 if link.act(Statement::new(text, values))? > 0 {
                     return Ok(Some(Answer::COUNTED));
+                }
+            }
+            Step::Lock(text) => {
+                if link.act(Statement::new(text, values))? == 0 {
+                    return Ok(None);
                 }
             }
             Step::Do(text) => drop(link.act(Statement::new(text, values))?),

@@ -103,6 +103,11 @@ impl Link {
                         return Ok(Some(Answer::COUNTED));
                     }
                 }
+                Step::Lock(text) => {
+                    if self.act(Statement::new(text, values)).await? == 0 {
+                        return Ok(None);
+                    }
+                }
                 Step::Do(text) => drop(self.act(Statement::new(text, values)).await?),
             }
         }

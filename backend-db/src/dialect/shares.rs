@@ -108,8 +108,9 @@ impl Says<'_, '_> {
         self.writer.ask(&self.text(sql))
     }
 
-    /// With the lock's row to itself. A transaction of SQLite has the whole file to itself, and where a
-    /// statement that returns rows cannot be counted, one that changes nothing locks them as well.
+    /// With the lock's row to itself, which has to be there: what begins without it could see it appear half-way,
+    /// and share it with somebody who did the same. A transaction of SQLite has the whole file to itself, and where
+    /// a statement that returns rows cannot be counted, one that changes nothing locks them as well.
     fn alone(&self, steps: impl IntoIterator<Item = Step>) -> Course {
         let lock = match self.kind {
             Kind::Sqlite => None,
@@ -118,7 +119,7 @@ impl Says<'_, '_> {
                 Some("UPDATE tenure_lock SET awaited = awaited WHERE name = :name")
             }
         };
-        lock.map(|lock| self.act(lock)).into_iter().chain(steps).collect()
+        lock.map(|lock| Step::Lock(self.writer.text(&self.text(lock)))).into_iter().chain(steps).collect()
     }
 
     fn acquire(&self) -> Course {
