@@ -9,7 +9,7 @@ use tenure_servers::Postgres;
 fn main() -> ExitCode {
     let suite = Suite::new("sessions-postgres")
         // Each lock that is held is a connection.
-        .server(|| Postgres::with(&["max_connections=600"]).map(Postgres::into_server))
+        .server(|| Postgres::with(&["max_connections=2000"]).map(Postgres::into_server))
         .open(|spec| {
             let store = Sessions::builder(spec.place()).settings(spec.settings().clone());
             Ok(store.connect()?.into())
