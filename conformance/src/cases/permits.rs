@@ -1,5 +1,6 @@
 //! Locks with a number of permits.
 
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -9,8 +10,9 @@ use tenure_core::{Kind, Moment};
 use crate::agent::{Agent, Command};
 use crate::case::cases;
 use crate::ctx::{Ctx, SOON, denied, eventually, free_within, growing, join, join_all, refused, sleep_until};
+use crate::driver::TestHeld;
 use crate::failure::{Outcome, check};
-use crate::subject::{Options, Sharing, TestLock};
+use crate::subject::{Options, Sharing, Subject, TestLock};
 
 cases! {
     as_many_hold_permits_as_there_are needs [Permits] breaks [OnePermitTooFew];
@@ -21,6 +23,7 @@ cases! {
     permits_keep_a_writer_out needs [Permits] breaks [SharesBesideAHolder, HolderBesideShares];
     threads_never_hold_more_permits_than_there_are needs [Permits] breaks [LooksThenTakes, OnePermitTooFew];
     processes_never_hold_more_permits_than_there_are needs [Permits, Processes] breaks [LocksPerProcess];
+    a_name_that_is_new_has_no_more_permits_than_there_are needs [Permits] breaks [LooksThenTakes];
     a_permit_counts_against_the_limit_of_who_asks needs [Permits] breaks [PermitsKeepTheFirstLimit];
     fences_grow_over_permits needs [Permits] breaks [OneFenceForAllShares];
     a_waiter_gets_a_permit_that_expires needs [Permits] breaks [SharesLiveTogether];
@@ -155,6 +158,42 @@ fn processes_never_hold_more_permits_than_there_are(ctx: &Ctx) -> Outcome {
     let won = agents.iter_mut().map(|agent| Ok(agent.answer()?.won()?.len())).collect::<Outcome<Vec<_>>>()?;
     let all: usize = won.iter().sum();
     check!(all == 4, "expected 4 permits to be granted, saw {won:?}");
+    Ok(())
+}
+
+fn a_name_that_is_new_has_no_more_permits_than_there_are(ctx: &Ctx) -> Outcome {
+    const THREADS: usize = 6;
+    let names: Vec<_> = (0..100).map(|_| ctx.name()).collect();
+    let subjects = [ctx.subject.clone(), ctx.reopen()?];
+    let start = Barrier::new(THREADS);
+    // All ask for two permits of a name that nobody has used yet, and keep what they get.
+    let compete = |subject: &Subject| -> Outcome<Vec<(usize, TestHeld)>> {
+        let (mut won, mut unexpected) = (Vec::new(), None);
+        for (index, name) in names.iter().enumerate() {
+            let lock = subject.lock(name).permit(2);
+            start.wait();
+            match lock.try_acquire() {
+                Ok(held) => won.push((index, held)),
+                Err(error) if error.is_contended() => {}
+                // Not before the last name: the others wait at the barrier for this thread.
+                Err(error) => unexpected = Some(error),
+            }
+        }
+        unexpected.map_or(Ok(won), |error| Err(error.into()))
+    };
+    let won = thread::scope(|scope| {
+        let threads = (0..THREADS).map(|index| {
+            let (compete, subject) = (&compete, &subjects[index % 2]);
+            scope.spawn(move || compete(subject))
+        });
+        join_all(threads.collect())
+    })?;
+    let mut permits = vec![0; names.len()];
+    for (index, _) in won.iter().flatten() {
+        permits[*index] += 1;
+    }
+    let wrong = permits.iter().filter(|count| **count != 2).count();
+    check!(wrong == 0, "expected 2 permits of each name, saw another number in {wrong} of {}", names.len());
     Ok(())
 }
 
