@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tenure_conformance::Absent;
 
@@ -64,9 +65,14 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// Those of kill(2).
+    /// Those of kill(2), and one if it has ended.
     pub fn stop(&self) -> io::Result<()> {
-        self.send(Signal::SIGSTOP)
+        self.send(Signal::SIGSTOP)?;
+        // Its threads stop one after the other, and until the last has, one of them may still answer.
+        match waitpid(self.pid(), Some(WaitPidFlag::WUNTRACED))? {
+            WaitStatus::Stopped(..) => Ok(()),
+            other => Err(io::Error::other(format!("it was not stopped: {other:?}"))),
+        }
     }
 
     /// Lets it go on.
@@ -100,7 +106,11 @@ impl Process {
     }
 
     fn send(&self, signal: Signal) -> io::Result<()> {
-        Ok(kill(Pid::from_raw(self.0.id().cast_signed()), signal)?)
+        Ok(kill(self.pid(), signal)?)
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.0.id().cast_signed())
     }
 }
 

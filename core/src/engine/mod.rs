@@ -159,9 +159,10 @@ impl Engine {
         key
     }
 
-    /// Wakes the timer thread only if it would sleep beyond `at`.
+    /// Wakes the timer thread only if it would sleep beyond `at`. One that was stopped just before it went to
+    /// sleep does so for as long as it had meant to, beyond the moment that it had in mind.
     fn rouse(&self, state: &mut State, at: Moment) {
-        if at < state.wakes_at {
+        if at < state.wakes_at || state.wakes_at <= Moment::now() {
             state.wakes_at = at;
             self.changed.notify_one();
         }

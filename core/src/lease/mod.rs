@@ -322,8 +322,9 @@ impl<P: Port> Lease<P> {
 
     /// Moves the engine's next look to where the lease's new state wants it.
     fn watch_again(&self) {
-        let timer = self.watch().timer;
-        if let Some(timer) = timer
+        // Under the watch's mutex: a doubt in between would be overwritten by the look from before it.
+        let watch = self.watch();
+        if let Some(timer) = watch.timer
             && self.phase.load(Ordering::SeqCst) < ENDED
         {
             self.site().engine().rewatch(timer, self.next_look());
