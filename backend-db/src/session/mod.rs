@@ -144,6 +144,8 @@ impl Sessions {
         }
         let (mut old, mut patient) = (inner.idle().pop(), true);
         loop {
+            // Who has just given up here may get it in the server's queue, and lets go of it.
+            let leaving = inner.queue.about_to_leave(claim.key());
             let (was_old, mut session) = match old.take() {
                 Some(session) => (true, session),
                 None => (false, inner.dial()?),
@@ -164,8 +166,7 @@ impl Sessions {
                 }
                 Ok(_) => {
                     inner.give_back(session);
-                    // Who has just given up here may have got it in the server's queue, and lets go of it.
-                    if !std::mem::take(&mut patient) || !inner.queue.has_left(claim.key()) {
+                    if !std::mem::take(&mut patient) || !leaving.wait() {
                         return Ok(None);
                     }
                 }

@@ -51,6 +51,9 @@ pub(super) struct Leaving {
 /// How long what was got is kept for somebody who is about to fetch it.
 const KEPT: Duration = Duration::from_secs(1);
 
+/// How long after what was got was fetched, before there is a place in the server's queue again.
+const REST: Duration = Duration::from_millis(50);
+
 /// How long before a wait that failed is begun anew.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -63,20 +66,10 @@ impl Queue {
         got.0.is_of_this_process().then_some(got)
     }
 
-    /// Waits until this process has left all places for a key that it was about to leave; false if there were
-    /// none.
-    pub(super) fn has_left(&self, whole: &str) -> bool {
-        let leaving: Vec<_> = self
-            .leaving()
-            .iter()
-            .filter(|(key, _)| &**key == whole)
-            .map(|(_, place)| place.clone())
-            .collect();
-        for place in &leaving {
-            let waited = place.changed.wait_timeout_while(place.state(), KEPT, |state| !state.ended);
-            drop(waited.unwrap_or_else(PoisonError::into_inner));
-        }
-        !leaving.is_empty()
+    /// The places for a key that this process is about to leave: the server may give the lock to one of them.
+    pub(super) fn about_to_leave(&self, whole: &str) -> Left {
+        let leaving = self.leaving();
+        Left(leaving.iter().filter(|(key, _)| &**key == whole).map(|(_, place)| place.clone()).collect())
     }
 
     fn places(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Place>>> {
@@ -85,6 +78,20 @@ impl Queue {
 
     fn leaving(&self) -> MutexGuard<'_, Vec<(Box<str>, Arc<Place>)>> {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Places that are being left.
+pub(super) struct Left(Vec<Arc<Place>>);
+
+impl Left {
+    /// Waits until they have let go of what they got, for a second at most; false if there are none.
+    pub(super) fn wait(self) -> bool {
+        for place in &self.0 {
+            let waited = place.changed.wait_timeout_while(place.state(), KEPT, |state| !state.ended);
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+        }
+        !self.0.is_empty()
     }
 }
 
@@ -164,9 +171,18 @@ fn wait(inner: &Inner, place: &Place, key: &Key) -> Result<Option<(Session, Fenc
         fence if inner.says.wait_gives => fence,
         _ => 0,
     };
-    let fence = inner.fence(&mut session, key, fence, Fence::ZERO)?;
-    session.run(&inner.hurry).map_err(told)?;
-    Ok(Some((session, fence)))
+    let ready = inner
+        .fence(&mut session, key, fence, Fence::ZERO)
+        .and_then(|fence| session.run(&inner.hurry).map(|()| fence).map_err(told));
+    match ready {
+        Ok(fence) => Ok(Some((session, fence))),
+        // What was to cut the wait short came too late for that. A connection that is closed is closed some
+        // time later.
+        Err(error) => {
+            let _ = session.ask(&inner.says.release, &values);
+            Err(error)
+        }
+    }
 }
 
 /// Holds out what was got until it is fetched, or nobody wants it.
@@ -174,6 +190,10 @@ fn offer(inner: &Inner, place: &Place, key: &Key, whole: &str, got: (Session, Fe
     place.state().got = Some(got);
     inner.site.notify(whole);
     let left_over = place.until(KEPT, |state| state.got.is_none()).got.take();
+    if left_over.is_none() {
+        // If no other here waits, this place is left now; one taken meanwhile would get the lock for nobody.
+        drop(place.until(REST, |_| false));
+    }
     if let Some((mut session, _)) = left_over
         && session.ask(&inner.says.release, &inner.values(key)).is_ok()
     {
