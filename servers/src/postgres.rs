@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -216,7 +217,13 @@ impl Postgres {
     pub fn stop(&self) -> io::Result<()> {
         // The first one first, so that no more come.
         self.process.stop()?;
-        self.others().into_iter().try_for_each(|process| Ok(kill(process, Signal::SIGSTOP)?))
+        let others = self.others();
+        others.iter().try_for_each(|process| kill(*process, Signal::SIGSTOP))?;
+        // Until they have, they may still answer.
+        while !others.iter().all(|process| stands_still(*process)) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Lets all its processes go on.
@@ -278,6 +285,13 @@ fn start(dir: &Path, port: u16, settings: &[String]) -> Result<Process, Absent> 
     let mut process = Process::start(&mut command, PACKAGE)?;
     process.until("postgres", || answers(port).unwrap_or(false))?;
     Ok(process)
+}
+
+/// Whether a process has stopped, or ended.
+fn stands_still(process: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The state follows the name, which is in brackets.
+    status.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 'Z']))
 }
 
 /// Whether it takes connections: before, it answers that it is starting up.
