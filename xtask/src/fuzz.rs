@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::features::features;
+
 pub(crate) const USAGE: &str = "\
 cargo xtask fuzz [--seconds N] [--cases N] [--seed N]
                              look for cases in which a property does not hold: for a minute, for so
@@ -96,7 +98,7 @@ struct Tests {
 /// Builds the unit tests of all crates.
 fn build() -> Result<Vec<Tests>, String> {
     let mut build = crate::cargo();
-    build.args(["test", "--workspace", "--all-features", "--locked", "--lib", "--no-run"]);
+    build.args(["test", "--workspace", "--locked", "--lib", "--no-run", "--features", &features()?]);
     build.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let built = build.output().map_err(|error| format!("{build:?} could not be started: {error}"))?;
     if !built.status.success() {

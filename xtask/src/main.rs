@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
 
+mod features;
 mod fuzz;
 mod interop;
 
@@ -61,12 +62,13 @@ fn main() -> ExitCode {
         "matrix" => run(cargo()
             .args(["run", "--package", "tenure-conformance", "--example", "matrix", "--"])
             .args(rest)),
+        "features" => features::features().map(|features| println!("{features}")),
         "fuzz" => fuzz::fuzz(rest),
         "interop" => interop::interop(rest),
         "faults" => faults(rest),
         "deny" => run(cargo().args(["deny", "check", "bans", "licenses", "sources"])),
         "help" | "--help" | "-h" => {
-            println!("{USAGE}{}{}", fuzz::USAGE, interop::USAGE);
+            println!("{USAGE}{}{}{}", features::USAGE, fuzz::USAGE, interop::USAGE);
             Ok(())
         }
         other => Err(format!("there is no task {other:?}\n{USAGE}")),
@@ -82,7 +84,7 @@ fn main() -> ExitCode {
 
 fn test(args: &[String]) -> Result<(), String> {
     let mut tests = cargo();
-    tests.args(["test", "--workspace", "--all-features", "--locked"]).args(args);
+    tests.args(["test", "--workspace", "--locked", "--features", &features::features()?]).args(args);
     // Here nothing may be skipped for want of a server.
     tests.env("CONFORMANCE_REQUIRE", env::var("CONFORMANCE_REQUIRE").unwrap_or_else(|_| "all".into()));
     run(&mut tests)
