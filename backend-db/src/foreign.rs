@@ -1,6 +1,9 @@
 //! Locks in a table that another program's library keeps its locks in.
 
-mod says;
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,13 +15,12 @@ use tenure_core::{
 };
 
 use crate::answer::{self, Answer};
-use crate::course::follow;
+use crate::course::{Course, Step, follow};
 use crate::key::Key;
-use crate::pool::Pool;
+use crate::pool::{Open, Pool};
 use crate::statement::{Values, micros};
 use crate::table::Table;
 use crate::url::{self, Place};
-use says::Says;
 
 /// Whose table it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +31,9 @@ pub enum ForeignTable {
     /// *Exact* for locks held on both sides: each takes the row in one statement, by the server's clock, and
     /// extends and releases what is its own. ShedLock tells owners apart by host names: of two of its schedulers
     /// on one host, one can release what the other has, as among its own kind. Without `usingDbTime()` it
-    /// compares with its own clock, and that must be right. Names have up to 64 characters.
+    /// compares with its own clock, and that must be right. Names have up to 64 characters, and moments at least
+    /// milliseconds. In MariaDB and MySQL, ShedLock's sessions must have the server's time zone, as they have unless
+    /// its URL names another: what a `TIMESTAMP` says depends on that.
     ///
     /// The fence is `locked_at`, in microseconds, and at least a millisecond above the last one; what ShedLock
     /// itself takes has the clock's.
@@ -54,11 +58,14 @@ pub enum ForeignTable {
     },
 }
 
-/// Locks in the table of [another library](ForeignTable), in PostgreSQL, so that programs that use that library
+/// Locks in the table of [another library](ForeignTable), in PostgreSQL, MariaDB or MySQL, so that programs that use that library
 /// and programs that use this one exclude each other.
 ///
 /// Nobody is told of a release: who waits asks every [`sleep`](Settings::sleep). Each key is a row, which the
 /// other library's own rules remove or keep.
+///
+/// MariaDB and MySQL compare names as the table does, which by default is without case and without accents: such
+/// names exclude each other.
 ///
 /// ```no_run
 /// use tenure_core::Lock;
@@ -78,6 +85,19 @@ struct Inner {
     is_django: bool,
 }
 
+/// What is said about a table.
+#[derive(Debug)]
+struct Says {
+    /// Fails if the table is not there; its code is one if its columns can hold what they must.
+    there: Step,
+    acquire: Course,
+    renew: Course,
+    verify: Course,
+    release: Course,
+    /// Lets go of a lock and leaves its name taken for some time.
+    keep: Course,
+}
+
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl ForeignLocks {
@@ -95,28 +115,33 @@ impl ForeignLocks {
     ///
     /// # Errors
     ///
-    /// `Misconfigured` if the table is not there or cannot be called so, or the database is none of PostgreSQL's;
-    /// `Unavailable` if it does not answer.
+    /// `Misconfigured` if the table is not there, cannot be called so or has moments without milliseconds, or
+    /// the database is SQLite; `Unavailable` if it does not answer.
     pub fn connect_with(url: &str, table: &ForeignTable, settings: Settings) -> Result<Self> {
         let parsed = url::parse(url)?;
-        let Place::Postgres(place) = &parsed.place else {
-            return Err(Error::misconfigured("tables of other libraries are read in PostgreSQL only"));
+        Self::open(&parsed, table, settings).map_err(|error| error.at(&parsed.label))
+    }
+
+    fn open(parsed: &url::Parsed, table: &ForeignTable, settings: Settings) -> Result<Self> {
+        let prefix = match table {
+            ForeignTable::ShedLock => String::new(),
+            ForeignTable::DjangoCache { key_prefix, version, .. } => format!("{key_prefix}:{version}:lock:"),
         };
-        let (says, prefix) = match table {
-            ForeignTable::ShedLock => (Says::shedlock(&Table::new("shedlock")?), String::new()),
-            ForeignTable::DjangoCache { table, key_prefix, version } => {
-                (Says::django(&Table::new(table)?), format!("{key_prefix}:{version}:lock:"))
-            }
-        };
-        let open = crate::link::postgres::Postgres::new(place, PATIENCE, PATIENCE);
+        let (says, open) = reach(&parsed.place, table)?;
         let inner = Inner {
             site: Site::new(&*parsed.label, settings.with_prefix(prefix)?),
-            pool: Pool::new(Arc::new(open), 8, PATIENCE, PATIENCE),
+            pool: Pool::new(open, 8, PATIENCE, PATIENCE),
             says,
             is_django: matches!(table, ForeignTable::DjangoCache { .. }),
         };
-        inner.pool.ask(|link| link.run(&inner.says.there)).map_err(|error| error.at(&parsed.label))?;
-        Ok(Self(Arc::new(inner)))
+        let there = std::slice::from_ref(&inner.says.there);
+        let told = inner.pool.ask(|link| follow(link, there, &Values::default()))?.value;
+        match told {
+            Some(Answer { code: Answer::DONE, .. }) => Ok(Self(Arc::new(inner))),
+            _ => Err(Error::misconfigured(
+                "the table's moments have no milliseconds; change their columns to TIMESTAMP(3) or finer",
+            )),
+        }
     }
 
     fn values(&self, claim: &Claim) -> Result<Values> {
@@ -130,6 +155,7 @@ impl ForeignLocks {
         let written = |owner: String| if self.0.is_django { pickled(&owner) } else { owner.into_bytes() };
         Ok(Values {
             name: claim.key().as_bytes().to_vec(),
+            key: claim.key().into(),
             whole: None,
             token: written(claim.owner().to_string()),
             // Whose it is after its owner let go of it, and for as long as it is to stay taken.
@@ -138,10 +164,56 @@ impl ForeignLocks {
         })
     }
 
-    fn ask(&self, course: &[crate::course::Step], values: &Values) -> Result<(Option<Answer>, bool)> {
+    fn ask(&self, course: &[Step], values: &Values) -> Result<(Option<Answer>, bool)> {
         let answered = self.0.pool.ask(|link| follow(link, course, values))?;
         Ok((answered.value, answered.resent))
     }
+}
+
+/// What is said to a server about a table, and what opens connections to it.
+fn reach(place: &Place, table: &ForeignTable) -> Result<(Says, Arc<dyn Open>)> {
+    let name = Table::new(match table {
+        ForeignTable::ShedLock => "shedlock",
+        ForeignTable::DjangoCache { table, .. } => table,
+    })?;
+    match place {
+        #[cfg(feature = "postgres")]
+        Place::Postgres(url) => {
+            let says = match table {
+                ForeignTable::ShedLock => postgres::shedlock(&name),
+                ForeignTable::DjangoCache { .. } => postgres::django(&name),
+            };
+            let server = crate::link::postgres::Postgres::new(url, PATIENCE, PATIENCE);
+            Ok((says, Arc::new(server)))
+        }
+        #[cfg(feature = "mysql")]
+        Place::MySql(url) => {
+            let says = match table {
+                ForeignTable::ShedLock => mysql::shedlock(&name),
+                ForeignTable::DjangoCache { .. } => mysql::django(&name),
+            };
+            Ok((says, Arc::new(mysql::AsOthers::new(url, PATIENCE))))
+        }
+        Place::Sqlite(_) => Err(Error::misconfigured(
+            "tables of other libraries are read in PostgreSQL, MariaDB and MySQL only",
+        )),
+        #[allow(unreachable_patterns, reason = "all kinds may be there")]
+        _ => Err(Error::misconfigured(
+            "this build has no such database; build tenure with the feature postgres or mysql",
+        )),
+    }
+}
+
+/// Whether MariaDB or MySQL has no such character in a column, which it says in English to us.
+fn is_unfit(error: &Error) -> bool {
+    let source = std::error::Error::source(error);
+    source.is_some_and(|source| source.to_string().starts_with("Incorrect string value"))
+}
+
+fn unfit() -> Error {
+    Error::invalid_name(
+        "the table's column cannot hold all characters of the name; choose another, or convert the table to utf8mb4",
+    )
 }
 
 /// A text as Python's pickle protocol 5 writes it, of less than 256 bytes.
@@ -172,7 +244,8 @@ impl Backend for ForeignLocks {
         if claim.mode() != Mode::Exclusive || claim.term().ttl().is_none() {
             return Err(Error::misconfigured("locks in this table are exclusive and have a lease"));
         }
-        let (answer, _) = self.ask(&self.0.says.acquire, &self.values(claim)?)?;
+        let asked = self.ask(&self.0.says.acquire, &self.values(claim)?);
+        let (answer, _) = asked.map_err(|error| if is_unfit(&error) { unfit() } else { error })?;
         answer::attempt(claim, answer)
     }
 

@@ -95,13 +95,10 @@
 //! # Building
 //!
 //! Feature `sqlite` brings SQLite itself and needs a C compiler. Features `postgres` and `mysql` need the client
-//! libraries of the system (Debian: `libpq-dev`, `libmariadb-dev`). A program that is to bring those too, which
-//! takes minutes, a C++ compiler and cmake, says so in its own `Cargo.toml`:
-//!
-//! ```toml
-//! pq-sys = { version = "0.7", features = ["bundled"] }
-//! mysqlclient-sys = { version = "0.5", features = ["bundled"] }
-//! ```
+//! libraries of the system (Debian: `libpq-dev`, `libmariadb-dev`). With `postgres-bundled` and `mysql-bundled` they
+//! are compiled from their sources, into the program; that takes minutes and `libssl-dev`, for MySQL `cmake` and a
+//! C++ compiler too. What is compiled is PostgreSQL's libpq, and Oracle's client of MySQL, which is under the GPL
+//! with its "Universal FOSS Exception": see whether that suits what you distribute.
 
 #![forbid(unsafe_code)]
 
@@ -118,7 +115,7 @@ mod diagnose;
 mod dialect;
 mod durable;
 mod failure;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 mod foreign;
 mod gate;
 mod hangup;
@@ -142,7 +139,7 @@ pub use aio::AsyncDb;
 pub use backend::Db;
 pub use config::Builder;
 pub use durable::Durable;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 pub use foreign::{ForeignLocks, ForeignTable};
 pub use gate::Gate;
 pub use lock_in::{Borrowed, LockIn};

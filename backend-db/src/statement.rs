@@ -21,6 +21,8 @@ enum Slot {
     Name,
     /// The whole key, if that is longer.
     Whole,
+    /// The key as a text, which compares as the column that it is compared with.
+    Key,
     /// The token of the owner.
     Token,
     /// The token of the owner who is to lose the lock.
@@ -65,9 +67,10 @@ enum Slot {
     Permits,
 }
 
-const SLOTS: [(&str, Slot); 23] = [
+const SLOTS: [(&str, Slot); 24] = [
     ("name", Slot::Name),
     ("whole", Slot::Whole),
+    ("key", Slot::Key),
     ("token", Slot::Token),
     ("victim", Slot::Victim),
     ("ttl", Slot::Ttl),
@@ -124,6 +127,7 @@ impl Text {
 pub(crate) struct Values {
     pub(crate) name: Vec<u8>,
     pub(crate) whole: Option<Vec<u8>>,
+    pub(crate) key: String,
     pub(crate) token: Vec<u8>,
     pub(crate) victim: Vec<u8>,
     pub(crate) ttl: i64,
@@ -253,6 +257,7 @@ macro_rules! for_backends {
                         None => {}
                         Some(Slot::Name) => out.push_bind_param::<Binary, _>(&values.name)?,
                         Some(Slot::Whole) => out.push_bind_param::<Nullable<Binary>, _>(&values.whole)?,
+                        Some(Slot::Key) => out.push_bind_param::<SqlText, _>(&values.key)?,
                         Some(Slot::Token) => out.push_bind_param::<Binary, _>(&values.token)?,
                         Some(Slot::Victim) => out.push_bind_param::<Binary, _>(&values.victim)?,
                         Some(Slot::Ttl) => out.push_bind_param::<BigInt, _>(&values.ttl)?,

@@ -1,4 +1,4 @@
-"""Keys of Django's cache in a database: tables.py HOST PORT DATABASE TABLE, then a verb and its words in each line.
+"""Keys of Django's cache in a database: tables.py ENGINE HOST PORT USER DATABASE TABLE, then a verb and its words in each line.
 
 Says yes or no: `create`, `add NAME OWNER SECONDS`, `owner NAME OWNER`, `delete NAME`. A lock of django-cache-lock
 is a key that was added; its value is the owner.
@@ -9,14 +9,19 @@ import sys
 import django
 from django.conf import settings
 
-host, port, database, table = sys.argv[1:]
+engine, host, port, user, database, table = sys.argv[1:]
+if engine == "mysql":
+    # Django asks for mysqlclient, which is compiled; this one stands in for it.
+    import pymysql
+
+    pymysql.install_as_MySQLdb()
 settings.configure(
     USE_TZ=True,
     DATABASES={
         "default": {
-            "ENGINE": "django.db.backends.postgresql",
+            "ENGINE": "django.db.backends." + engine,
             "NAME": database,
-            "USER": "postgres",
+            "USER": user,
             "HOST": host,
             "PORT": port,
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tenure_core::{Lock, Settings};
 use tenure_db::{ForeignLocks, ForeignTable};
-use tenure_servers::{Outcome, Postgres, Stop, postgres};
+use tenure_servers::{MariaDb, Outcome, Postgres, Stop, mariadb, postgres};
 
 fn main() -> ExitCode {
     tenure_servers::run(
@@ -19,22 +19,60 @@ fn main() -> ExitCode {
     )
 }
 
+/// What Django keeps its cache in.
+enum Server {
+    Postgres(Postgres),
+    MariaDb(MariaDb),
+}
+
+impl Server {
+    fn all() -> Outcome<[Self; 2]> {
+        Ok([Self::Postgres(postgres()?), Self::MariaDb(mariadb()?)])
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Self::Postgres(server) => server.url(),
+            Self::MariaDb(server) => server.url(),
+        }
+    }
+
+    /// As Django calls it: engine, host, port, user and database.
+    fn words(&self) -> [String; 5] {
+        let (engine, port, user, database) = match self {
+            Self::Postgres(server) => ("postgresql", server.port(), "postgres", "postgres"),
+            Self::MariaDb(server) => ("mysql", server.port(), "root", "test"),
+        };
+        [engine.into(), "127.0.0.1".into(), port.to_string(), user.into(), database.into()]
+    }
+
+    fn sql(&self, sql: &str) -> Outcome<String> {
+        Ok(match self {
+            Self::Postgres(server) => server.sql(sql)?,
+            Self::MariaDb(server) => server.sql(sql)?,
+        })
+    }
+}
+
 /// Django in a process of its own, and a table that it made.
 struct Django {
     process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
-    server: Postgres,
+    server: Server,
     locks: ForeignLocks,
 }
 
 impl Django {
-    fn start() -> Outcome<Self> {
+    fn each(check: impl Fn(Self) -> Outcome) -> Outcome {
+        Server::all()?.into_iter().try_for_each(|server| check(Self::start(server)?))
+    }
+
+    fn start(server: Server) -> Outcome<Self> {
         let python = tenure_interop::python("django5")?;
-        let server = postgres()?;
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/python/tables.py");
         let mut command = Command::new(python);
-        command.args([script, "127.0.0.1", &server.port().to_string(), "postgres", "cache_locks"]);
+        command.arg(script).args(server.words()).arg("cache_locks");
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let pipes = (process.stdin.take(), process.stdout.take());
         let (Some(mut input), Some(output)) = pipes else { return Err(Stop::failed("no pipes")) };
@@ -52,7 +90,11 @@ impl Django {
 
     /// As if all that is there had expired; a row lives to the end of its last second.
     fn pass(&self) -> Outcome {
-        self.server.sql("UPDATE cache_locks SET expires = expires - interval '1 day'")?;
+        let day = match &self.server {
+            Server::Postgres(_) => "interval '1 day'",
+            Server::MariaDb(_) => "INTERVAL 1 DAY",
+        };
+        self.server.sql(&format!("UPDATE cache_locks SET expires = expires - {day}"))?;
         Ok(())
     }
 }
@@ -76,7 +118,10 @@ fn ask(input: &mut ChildStdin, output: &mut BufReader<ChildStdout>, line: &str) 
 }
 
 fn what_is_alive_is_denied_on_both_sides() -> Outcome {
-    let mut django = Django::start()?;
+    Django::each(what_is_alive_is_denied)
+}
+
+fn what_is_alive_is_denied(mut django: Django) -> Outcome {
     let lock = Lock::new(&django.locks, "report");
     for _ in 0..2 {
         let held = lock.try_acquire()?;
@@ -100,7 +145,10 @@ fn what_is_alive_is_denied_on_both_sides() -> Outcome {
 }
 
 fn a_late_owner_here_frees_nothing_of_djangos() -> Outcome {
-    let mut django = Django::start()?;
+    Django::each(a_late_owner_here_frees_nothing)
+}
+
+fn a_late_owner_here_frees_nothing(mut django: Django) -> Outcome {
     let held = Lock::new(&django.locks, "late").try_acquire()?;
     django.pass()?;
     is("Django after a lease here", django.ask("add late them 60")?)?;
@@ -111,13 +159,19 @@ fn a_late_owner_here_frees_nothing_of_djangos() -> Outcome {
 
 /// What Django cannot unpickle is an error of its own, and takes its page down.
 fn each_reads_what_the_other_wrote() -> Outcome {
-    let mut django = Django::start()?;
+    Django::each(each_reads_the_others)
+}
+
+fn each_reads_the_others(mut django: Django) -> Outcome {
     let held = Lock::new(&django.locks, "caf\u{e9}:1").try_acquire()?;
     is("another's value", !django.ask("owner caf\u{e9}:1 them")?)?;
     // The text after the header of the pickle is the value that Django reads.
-    let text =
-        "SELECT convert_from(substring(decode(value, 'base64') FROM 14 FOR 32), 'UTF8') FROM cache_locks";
-    let owner = django.server.sql(text)?;
+    let owner = django.server.sql(match &django.server {
+        Server::Postgres(_) => {
+            "SELECT convert_from(substring(decode(value, 'base64') FROM 14 FOR 32), 'UTF8') FROM cache_locks"
+        }
+        Server::MariaDb(_) => "SELECT SUBSTRING(FROM_BASE64(value) FROM 14 FOR 32) FROM cache_locks",
+    })?;
     is("the owner as Django reads it", django.ask(&format!("owner caf\u{e9}:1 {owner}"))?)?;
     let key = django.server.sql("SELECT cache_key FROM cache_locks")?;
     is("the key", key == "shop:2:lock:caf\u{e9}:1")?;
