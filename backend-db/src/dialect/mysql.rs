@@ -92,5 +92,6 @@ const TAKE: &str = "UPDATE tenure_lock SET \
 
 const GUARD: &str = "INSERT IGNORE INTO tenure_lock_guard (id, opens) VALUES (1, {now} + :longest)";
 
+/// With a fence of now, so that it is not forgotten before it is taken.
 const CREATE: &str = "INSERT IGNORE INTO tenure_lock (name, whole, fence) \
-    SELECT :name, :whole, last_fence FROM tenure_lock_meta";
+    SELECT :name, :whole, greatest(last_fence, {now}) FROM tenure_lock_meta";

@@ -71,8 +71,9 @@ const CAUSE: &str = "UNION ALL \
     SELECT (CASE WHEN loser = :token THEN -1 WHEN token = :token THEN -2 ELSE 0 END)::bigint, \
     fence, 1::bigint, awaited - {now} FROM tenure_lock WHERE name = :name AND NOT EXISTS (SELECT 1 FROM u)";
 
+/// With a fence of now, so that it is not forgotten before it is taken.
 const CREATE: &str = "INSERT INTO tenure_lock (name, whole, fence) \
-    SELECT :name, :whole, last_fence FROM tenure_lock_meta ON CONFLICT (name) DO NOTHING";
+    SELECT :name, :whole, greatest(last_fence, {now}) FROM tenure_lock_meta ON CONFLICT (name) DO NOTHING";
 
 const GUARD: &str =
     "INSERT INTO tenure_lock_guard (id, opens) VALUES (1, {now} + :longest) ON CONFLICT (id) DO NOTHING";

@@ -61,8 +61,9 @@ const TAKE: &str = "INSERT INTO tenure_lock (name, whole, token, fence, ends, gr
     WHERE ends <= :now OR boot <> excluded.boot OR token = excluded.token \
     RETURNING 1 AS code, fence, 0 AS remaining, awaited - :now AS awaited";
 
+/// With a fence of now, so that it is not forgotten before it is taken.
 const CREATE: &str = "INSERT INTO tenure_lock (name, whole, fence, boot) VALUES \
-    (:name, :whole, (SELECT last_fence FROM tenure_lock_meta), :boot) ON CONFLICT (name) DO NOTHING";
+    (:name, :whole, (SELECT max(last_fence, :wall) FROM tenure_lock_meta), :boot) ON CONFLICT (name) DO NOTHING";
 
 /// A loser lets go of what it lost, or a late holder of what has ended.
 const ACKNOWLEDGE: &str = "UPDATE tenure_lock SET ends = 0, token = x'', state = 0 \

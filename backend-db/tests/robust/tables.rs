@@ -1,5 +1,7 @@
 //! The tables: made, named, dropped, of another version, and what is in them.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use tenure_core::{Lock, Settings};
@@ -18,6 +20,7 @@ pub(crate) const TESTS: &[Test] = servers::tests![
     two_long_names_with_one_short_form_are_told_apart,
     unused_names_are_forgotten_and_their_fences_are_not,
     what_is_held_or_was_just_used_is_not_forgotten,
+    a_name_is_not_forgotten_while_it_is_taken_for_the_first_time,
     one_lost_lock_among_many_is_found,
 ];
 
@@ -185,6 +188,38 @@ fn what_is_held_or_was_just_used_is_not_forgotten() -> Outcome {
         assert_eq!(store.forget_unused(Duration::from_secs(1))?, 0);
         held.renew()?;
         held.release()?;
+    }
+    Ok(())
+}
+
+/// Some databases make the row first and take it then.
+fn a_name_is_not_forgotten_while_it_is_taken_for_the_first_time() -> Outcome {
+    for database in Database::all()? {
+        let mut stores = vec![open(&database.url())?];
+        if let Database::MariaDb(_) = database {
+            stores.push(builder(&database.url()).plain_mysql().connect()?);
+        }
+        for store in stores {
+            let (done, names) = (AtomicBool::new(false), AtomicUsize::new(0));
+            let take = || -> tenure_core::Result<()> {
+                while names.fetch_add(1, Ordering::Relaxed) < 600 {
+                    let name = format!("new/{:x}", rand::random::<u128>());
+                    Lock::new(&store, name).try_acquire()?.release()?;
+                }
+                Ok(())
+            };
+            thread::scope(|scope| -> Outcome {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        let _ = store.forget_unused(Duration::from_secs(1));
+                    }
+                });
+                let takers: Vec<_> = (0..3).map(|_| scope.spawn(take)).collect();
+                let taken: Vec<_> = takers.into_iter().map(thread::ScopedJoinHandle::join).collect();
+                done.store(true, Ordering::Relaxed);
+                taken.into_iter().try_for_each(|taken| Ok(taken.map_err(|_| Stop::failed("a thread"))??))
+            })?;
+        }
     }
     Ok(())
 }
