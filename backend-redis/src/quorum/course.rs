@@ -17,8 +17,9 @@ use crate::script::{Attempted, How};
 /// take back what they have.
 fn insists(split: Split) -> Duration {
     match split {
-        Split::Ours => Duration::from_millis(25),
-        Split::Hardly => Duration::from_millis(4),
+        // On a machine that is busy, those who give way may take as long to do so.
+        Split::Ours => Duration::from_millis(100),
+        Split::Hardly => Duration::from_millis(25),
         Split::No | Split::Theirs => Duration::ZERO,
     }
 }
