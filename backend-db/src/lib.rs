@@ -145,5 +145,7 @@ pub use gate::Gate;
 pub use lock_in::{Borrowed, LockIn};
 pub use reload::{Reload, ReloadError};
 pub use schema::schema_sql;
+#[cfg(all(feature = "async", any(feature = "postgres", feature = "mysql")))]
+pub use session::AsyncSessions;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub use session::{SessionGrant, Sessions, SessionsBuilder};

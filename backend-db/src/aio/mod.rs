@@ -12,7 +12,7 @@ mod pool;
 mod request;
 #[cfg(feature = "async")]
 mod server;
-mod threads;
+pub(crate) mod threads;
 
 use std::fmt;
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub struct AsyncDb(Way);
 
 #[derive(Clone)]
 enum Way {
-    Threads(Threads),
+    Threads(Threads<crate::Db>),
     #[cfg(feature = "async")]
     Server(Server),
 }

@@ -81,6 +81,20 @@ impl SessionsBuilder {
         self.open(&parsed.place, &label).map_err(|error| error.at(&label))
     }
 
+    /// Opens the store for asynchronous code, in a thread of a pool.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped half-way, it goes on in the background.
+    #[cfg(feature = "async")]
+    pub async fn connect_async(self) -> Result<super::AsyncSessions> {
+        crate::aio::threads::in_pool(move || self.connect()).await.map(super::AsyncSessions::new)
+    }
+
     fn open(self, place: &Place, label: &str) -> Result<Sessions> {
         let (kind, open) = self.reach(place)?;
         let says = Says::to(kind);

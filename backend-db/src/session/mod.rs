@@ -1,5 +1,7 @@
 //! Locks that belong to a connection: `pg_advisory_lock` and `GET_LOCK`.
 
+#[cfg(feature = "async")]
+mod aio;
 mod config;
 mod pinned;
 mod queue;
@@ -15,6 +17,8 @@ use tenure_core::{
     Release, Renewal, Resolved, Result, SessionLocks, Site, Watch,
 };
 
+#[cfg(feature = "async")]
+pub use aio::AsyncSessions;
 pub use config::SessionsBuilder;
 pub use pinned::SessionGrant;
 

@@ -113,6 +113,7 @@ pub(super) struct Pinned {
 
 /// A grant of [`Sessions`](crate::Sessions): the connection that has the lock. If it is dropped without a
 /// release, the connection is closed, and the server ends the lock.
+#[derive(Clone)]
 pub struct SessionGrant(pub(super) Arc<Pinned>);
 
 impl Pinned {
