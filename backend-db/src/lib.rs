@@ -62,7 +62,8 @@
 //!
 //! SQLite's leases are judged by the clock of the host, which runs on while it sleeps and cannot be set, and
 //! end with its boot. The file must be on a file system of the host. Open the store after forking: SQLite remembers
-//! in the process which files it has locked, a forked child has a copy of that, and its parent's locks it has not.
+//! in the process which files it has locked, a forked child has a copy of that, and its parent's locks it has not;
+//! a store that was opened before is refused there as `Misconfigured`.
 //!
 //! # Beside an application
 //!

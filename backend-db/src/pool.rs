@@ -202,18 +202,26 @@ impl Pool {
     }
 
     /// What this process has.
-    fn here(&self) -> (r2d2::Pool<Guarded>, Arc<News>) {
+    fn here(&self) -> Result<(r2d2::Pool<Guarded>, Arc<News>)> {
         let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
         if here.pid != std::process::id() {
+            if !self.open.is_remote() {
+                // A child has a copy of what SQLite remembers of its parent's locks, and has not got the locks;
+                // and what a thread of its parent was about stays locked in it for ever.
+                return Err(Error::misconfigured(
+                    "the store was opened before this process was forked, and SQLite cannot be used in both; open \
+                     the store after forking",
+                ));
+            }
             let own = Here::new(self.open.clone(), self.size, self.connect_timeout);
             // To close them would say something on them.
             std::mem::forget(std::mem::replace(&mut *here, own));
         }
-        (here.pool.clone(), here.news.clone())
+        Ok((here.pool.clone(), here.news.clone()))
     }
 
     fn get(&self) -> Result<r2d2::PooledConnection<Guarded>> {
-        let (pool, news) = self.here();
+        let (pool, news) = self.here()?;
         if let Some(idle) = pool.try_get() {
             return Ok(idle);
         }
@@ -235,6 +243,16 @@ impl Pool {
             ))
             .settled())
         })
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let here = self.here.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if here.pid != std::process::id() {
+            // To close them would say something on them.
+            std::mem::forget(here.pool.clone());
+        }
     }
 }
 
@@ -260,4 +278,25 @@ pub(crate) fn doubtful(error: Error, resent: bool) -> Error {
         return error;
     }
     Error::unavailable("the database closed the connection before it answered").with_source(error)
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forked_child_is_told_to_open_a_file_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let limit = Duration::from_secs(5);
+        let open = crate::link::sqlite::Sqlite::new(&folder.path().join("app.db"), limit);
+        let pool = Pool::new(Arc::new(open), 2, limit, limit);
+        let ask = || pool.ask(|link| link.run("SELECT 1")).map(|answered| answered.value);
+        ask().unwrap();
+        // As if this process were another than the one that opened it.
+        let process = std::mem::replace(&mut pool.here.lock().unwrap().pid, 0);
+        let error = ask().unwrap_err();
+        assert!(error.is_misconfigured() && error.to_string().contains("forking"), "{error}");
+        pool.here.lock().unwrap().pid = process;
+        ask().unwrap();
+    }
 }
