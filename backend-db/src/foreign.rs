@@ -1,5 +1,6 @@
 //! Locks in a table that another program's library keeps its locks in.
 
+mod columns;
 #[cfg(feature = "mysql")]
 mod mysql;
 #[cfg(feature = "postgres")]

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tenure_core::Result;
 
 use super::Says;
+use super::columns::Columns;
 use crate::course::Step;
 use crate::failure;
 use crate::link::{Link, mysql::MySql};
 use crate::pool::Open;
-use crate::statement::Text;
 use crate::table::Table;
 
 /// Opens connections that read moments as the other library's do: where a column is a `TIMESTAMP`, what it says
@@ -35,38 +35,15 @@ impl Open for AsOthers {
     }
 }
 
-/// A table's columns, and what is in them. What an insert sets on a row that is there knows no alias of it.
-struct Columns {
-    table: String,
-    key: &'static str,
-    owner: &'static str,
-    ends: &'static str,
-    /// The columns whose moments must have so many digits of a second.
-    moments: &'static str,
-    digits: u8,
-    /// The moment now, as the table has it.
-    now: &'static str,
-    /// Whether a row's time is over.
-    over: &'static str,
-    /// A moment that is so many microseconds from now, never less.
-    after: fn(&str) -> String,
-    /// The token as the table has it.
-    token: fn(&str) -> String,
-    /// The fence of a row.
-    fence: &'static str,
-    /// How long a row stays, in microseconds.
-    remaining: &'static str,
-}
-
 pub(super) fn shedlock(table: &Table) -> Says {
     let columns = Columns {
-        table: table.full(),
         key: "name",
         owner: "locked_by",
         ends: "lock_until",
         moments: "'lock_until', 'locked_at'",
         digits: 3,
         now: "UTC_TIMESTAMP(6)",
+        mine: "CAST(locked_by AS BINARY) = CAST({token} AS BINARY)",
         over: "lock_until <= UTC_TIMESTAMP(6)",
         // A column may have milliseconds only, and round the rest.
         after: |span| format!("TIMESTAMPADD(MICROSECOND, {span} + 1000, UTC_TIMESTAMP(6))"),
@@ -77,17 +54,17 @@ pub(super) fn shedlock(table: &Table) -> Says {
     let floor = "TIMESTAMPADD(MICROSECOND, :floor + 1000, CAST('1970-01-01' AS DATETIME(6)))";
     // A column of milliseconds would give two the same.
     let next = format!("GREATEST({{now}}, TIMESTAMPADD(MICROSECOND, 1000, locked_at), {floor})");
-    columns.says(&format!(
+    let insert = format!(
         "INSERT INTO {{table}} (name, lock_until, locked_at, locked_by) \
          VALUES (:key, {{until}}, GREATEST({{now}}, {floor}), {{token}}) ON DUPLICATE KEY UPDATE \
          locked_at = IF({{over}}, {next}, locked_at), locked_by = IF({{over}}, {{token}}, locked_by), \
          lock_until = IF({{mine}}, {{until}}, lock_until)"
-    ))
+    );
+    says(table, &columns, &insert)
 }
 
 pub(super) fn django(table: &Table) -> Says {
     let columns = Columns {
-        table: table.full(),
         key: "cache_key",
         owner: "value",
         ends: "expires",
@@ -95,6 +72,7 @@ pub(super) fn django(table: &Table) -> Says {
         digits: 0,
         now: "UTC_TIMESTAMP()",
         // Django compares whole seconds: a row lives to the end of its last one.
+        mine: "CAST(value AS BINARY) = CAST({token} AS BINARY)",
         over: "expires < UTC_TIMESTAMP()",
         after: |span| {
             format!(
@@ -105,80 +83,47 @@ pub(super) fn django(table: &Table) -> Says {
         fence: "GREATEST(:floor + 1, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)))",
         remaining: "TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), TIMESTAMPADD(SECOND, 1, expires))",
     };
-    let mut says = columns.says(
+    let mut says = says(
+        table,
+        &columns,
         "INSERT INTO {table} (cache_key, value, expires) VALUES (:key, {token}, {until}) ON DUPLICATE KEY UPDATE \
          value = IF({over}, {token}, value), expires = IF({mine}, {until}, expires)",
     );
     // Django's own delete leaves nothing either.
-    says.release = vec![columns.count("DELETE FROM {table} WHERE {key} = :key AND {mine} AND NOT {over}")];
+    says.release = vec![Step::Count(
+        columns.text(table, "DELETE FROM {table} WHERE {key} = :key AND {mine} AND NOT {over}"),
+    )];
     says
 }
 
-impl Columns {
-    /// What all tables have in common; `insert` makes a row, or changes the one that is there if that is
-    /// somebody's whose time is over, or its own. Columns are set from left to right, and whose a row is before
-    /// for how long.
-    fn says(&self, insert: &str) -> Says {
-        let row = |code: &str, rest: &str| {
-            self.ask(&format!(
-                "SELECT CAST({code} AS SIGNED) AS code, CAST({{fence}} AS SIGNED) AS fence, \
-                 CAST({{remaining}} AS SIGNED) AS remaining, CAST(0 AS SIGNED) AS awaited \
-                 FROM {{table}} WHERE {{key}} = :key {rest}"
-            ))
-        };
-        let is_mine = "{mine} AND NOT {over}";
-        let update = |set: &str| format!("UPDATE {{table}} SET {set} WHERE {{key}} = :key AND {is_mine}");
-        let verify = || row("1", &format!("AND {is_mine}"));
-        let digits = self.digits;
-        Says {
-            there: self.ask(&format!(
-                "SELECT CAST(IFNULL((SELECT MIN(DATETIME_PRECISION) >= {digits} FROM information_schema.COLUMNS \
-                 WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{{table}}' \
-                 AND COLUMN_NAME IN ({{moments}})), 1) AS SIGNED) AS code, CAST(0 AS SIGNED) AS fence, \
-                 CAST(0 AS SIGNED) AS remaining, CAST(0 AS SIGNED) AS awaited \
-                 FROM (SELECT COUNT(*) FROM {{table}} WHERE {{key}} = '') AS s"
-            )),
-            acquire: vec![self.act(insert), row(&format!("({is_mine})"), "")],
-            renew: vec![self.act(&update("{ends} = {until}")), verify()],
-            verify: vec![verify()],
-            // That a row is mine is part of each condition, so that what is counted is what was so.
-            release: vec![self.count(&update("{ends} = {now}"))],
-            keep: vec![self.count(&update("{ends} = {kept}, {owner} = {nobody}"))],
-        }
-    }
-
-    fn ask(&self, sql: &str) -> Step {
-        Step::Ask(self.text(sql))
-    }
-
-    fn act(&self, sql: &str) -> Step {
-        Step::Do(self.text(sql))
-    }
-
-    fn count(&self, sql: &str) -> Step {
-        Step::Count(self.text(sql))
-    }
-
-    fn text(&self, sql: &str) -> Text {
-        // Byte for byte, whatever the column compares by.
-        let mine = format!("CAST({} AS BINARY) = CAST({{token}} AS BINARY)", self.owner);
-        let all = [
-            ("{table}", self.table.clone()),
-            ("{mine}", mine),
-            ("{key}", self.key.into()),
-            ("{owner}", self.owner.into()),
-            ("{ends}", self.ends.into()),
-            ("{moments}", self.moments.into()),
-            ("{over}", self.over.into()),
-            ("{now}", self.now.into()),
-            ("{until}", (self.after)(":ttl")),
-            ("{kept}", (self.after)(":keep")),
-            ("{token}", (self.token)(":token")),
-            ("{nobody}", (self.token)(":victim")),
-            ("{fence}", self.fence.into()),
-            ("{remaining}", self.remaining.into()),
-        ];
-        let sql = all.iter().fold(sql.to_owned(), |sql, (word, text)| sql.replace(word, text));
-        Text::new(&sql)
+/// What all tables have in common; `insert` makes a row, or changes the one that is there if that is
+/// somebody's whose time is over, or its own. Columns are set from left to right, and whose a row is before
+/// for how long.
+fn says(table: &Table, columns: &Columns, insert: &str) -> Says {
+    let text = |sql: &str| columns.text(table, sql);
+    let row = |code: &str, rest: &str| {
+        Step::Ask(text(&format!(
+            "SELECT CAST({code} AS SIGNED) AS code, CAST({{fence}} AS SIGNED) AS fence, \
+             CAST({{remaining}} AS SIGNED) AS remaining, CAST(0 AS SIGNED) AS awaited \
+             FROM {{table}} WHERE {{key}} = :key {rest}"
+        )))
+    };
+    let is_mine = "{mine} AND NOT {over}";
+    let update = |set: &str| format!("UPDATE {{table}} SET {set} WHERE {{key}} = :key AND {is_mine}");
+    let verify = || row("1", &format!("AND {is_mine}"));
+    Says {
+        there: Step::Ask(text(
+            "SELECT CAST(IFNULL((SELECT MIN(DATETIME_PRECISION) >= {digits} FROM information_schema.COLUMNS \
+             WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}' \
+             AND COLUMN_NAME IN ({moments})), 1) AS SIGNED) AS code, CAST(0 AS SIGNED) AS fence, \
+             CAST(0 AS SIGNED) AS remaining, CAST(0 AS SIGNED) AS awaited \
+             FROM (SELECT COUNT(*) FROM {table} WHERE {key} = '') AS s",
+        )),
+        acquire: vec![Step::Do(text(insert)), row(&format!("({is_mine})"), "")],
+        renew: vec![Step::Do(text(&update("{ends} = {until}"))), verify()],
+        verify: vec![verify()],
+        // That a row is mine is part of each condition, so that what is counted is what was so.
+        release: vec![Step::Count(text(&update("{ends} = {now}")))],
+        keep: vec![Step::Count(text(&update("{ends} = {kept}, {owner} = {nobody}")))],
     }
 }
