@@ -53,11 +53,9 @@ pub(super) fn django(table: &Table) -> Says {
         fence: "greatest(:floor + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)",
         remaining: "(extract(epoch FROM s.expires + interval '1 second' - clock_timestamp()) * 1000000)::bigint",
     };
-    let insert = format!(
-        "INSERT INTO {{table}} AS s (cache_key, value, expires) VALUES (:key, {{token}}, {{until}}) \
-         ON CONFLICT (cache_key) DO UPDATE SET value = {{token}}, expires = {{until}}"
-    );
-    let mut says = says(table, &columns, &insert);
+    let insert = "INSERT INTO {table} AS s (cache_key, value, expires) VALUES (:key, {token}, {until}) \
+                  ON CONFLICT (cache_key) DO UPDATE SET value = {token}, expires = {until}";
+    let mut says = says(table, &columns, insert);
     // Django's own delete leaves nothing either.
     says.release = vec![Step::Ask(columns.text(
         table,
