@@ -87,11 +87,12 @@
 //!
 //! # Tables
 //!
-//! [`tenure_lock`](Builder::table) holds the locks, `tenure_lock_meta` the version of the tables, and
-//! `tenure_lock_guard` (not in SQLite) what a crash empties, `tenure_lock_share` readers and those who have permits. [`Db::migrate`] makes them, and so does opening a
-//! store unless it is told [not to](Builder::migrate). They are also in `migrations/` of this crate's
-//! repository, for `diesel migration`, and as plain SQL from [`schema_sql`]. A user needs SELECT, INSERT, UPDATE and
-//! DELETE on them. Tables of a newer version than this library knows are refused.
+//! [`tenure_lock`](Builder::table) holds the locks, `tenure_lock_meta` the version of the tables,
+//! `tenure_lock_guard` (not in SQLite) what a crash empties, and `tenure_lock_share` readers and those who have
+//! permits. [`Db::migrate`] makes them, and so does opening a store unless it is told [not to](Builder::migrate).
+//! They are also in `migrations/` of this crate's repository, for `diesel migration`, and as plain SQL from
+//! [`schema_sql`]. A user needs SELECT, INSERT, UPDATE and DELETE on them. Tables of a newer version than this
+//! library knows are refused.
 //!
 //! # Building
 //!
