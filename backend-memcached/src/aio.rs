@@ -211,7 +211,11 @@ impl AsyncBackend for AsyncMemcached {
 
     async fn abandon(&self, claim: &Claim) {
         if let Ok(place) = self.place(claim) {
-            let _ = self.hold(Abandon::new(&self.0.dialect, &place, claim.owner())).await;
+            let undo = || self.hold(Abandon::new(&self.0.dialect, &place, claim.owner()));
+            if undo().await.is_ok_and(|found| !found) {
+                tokio::time::sleep(Abandon::AGAIN).await;
+                let _ = undo().await;
+            }
         }
     }
 

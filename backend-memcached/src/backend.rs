@@ -232,7 +232,11 @@ impl Backend for Memcached {
 
     fn abandon(&self, claim: &Claim) {
         if let Ok(place) = self.place(claim) {
-            let _ = self.hold(Abandon::new(&self.0.dialect, &place, claim.owner()));
+            let undo = || self.hold(Abandon::new(&self.0.dialect, &place, claim.owner()));
+            if undo().is_ok_and(|found| !found) {
+                thread::sleep(Abandon::AGAIN);
+                let _ = undo();
+            }
         }
     }
 
