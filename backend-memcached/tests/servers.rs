@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use tenure_core::{Backend, Inspect, Lock, Name, Result};
+use tenure_core::{Attempt, Backend, Inspect, Lock, Name, Owner, Result};
 use tenure_memcached::{Memcached, Placement, Profile};
 use tenure_servers::{self as servers, Outcome};
 
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         a_server_without_meta_commands_is_refused_with_what_it_is,
         a_server_that_is_not_there_is_unavailable_at_once,
         a_server_that_says_nothing_is_unavailable_within_the_limit,
+        what_undoes_a_claim_looks_twice_before_it_believes_that_there_is_nothing,
         each_of_several_servers_has_its_own_locks,
         a_server_that_is_down_takes_its_own_locks_alone_with_it,
         a_restarted_server_is_found_again_without_an_error,
@@ -93,6 +94,37 @@ fn a_server_that_says_nothing_is_unavailable_within_the_limit() -> Outcome {
     // What it did unheard is undone.
     Lock::new(&store, "b").acquire_for(Duration::from_secs(10))?.release()?;
     Ok(())
+}
+
+/// The claim itself may arrive after the first look, on a connection that was given up.
+fn what_undoes_a_claim_looks_twice_before_it_believes_that_there_is_nothing() -> Outcome {
+    let server = servers::memcached()?;
+    let store = open(&server.url())?;
+    let misses = || -> Outcome<u64> {
+        let stats = server.command("stats")?;
+        let line = stats.lines().find_map(|line| line.strip_prefix("STAT get_misses "));
+        Ok(line
+            .and_then(|number| number.trim().parse().ok())
+            .ok_or("no misses")
+            .map_err(servers::Stop::failed)?)
+    };
+    let claim = Lock::new(&store, "a").claim_as(Owner::random())?;
+    let before = misses()?;
+    store.abandon(&claim);
+    assert_eq!(misses()? - before, 2, "looks at what is not there");
+    #[cfg(feature = "async")]
+    {
+        use tenure_core::aio::AsyncBackend;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let store = Memcached::builder(&server.url()).without_quarantine();
+        let store = runtime.block_on(store.connect_async())?;
+        let before = misses()?;
+        runtime.block_on(AsyncBackend::abandon(&store, &claim));
+        assert_eq!(misses()? - before, 2, "looks of a task at what is not there");
+    }
+    assert!(matches!(store.try_acquire(&claim)?, Attempt::Granted(_)));
+    store.abandon(&claim);
+    Ok(Lock::new(&store, "a").try_acquire()?.release()?)
 }
 
 fn names() -> impl Iterator<Item = String> {
