@@ -3,14 +3,30 @@
 use crate::statement::Text;
 use crate::table::Table;
 
+/// What another library calls its columns.
+pub(super) struct Names {
+    key: &'static str,
+    owner: &'static str,
+    ends: &'static str,
+    /// The columns with moments, which must have so many digits of a second.
+    moments: &'static str,
+    digits: u8,
+}
+
+pub(super) const SHEDLOCK: Names = Names {
+    key: "name",
+    owner: "locked_by",
+    ends: "lock_until",
+    moments: "'lock_until', 'locked_at'",
+    digits: 3,
+};
+
+pub(super) const DJANGO: Names =
+    Names { key: "cache_key", owner: "value", ends: "expires", moments: "'expires'", digits: 0 };
+
 /// Whose a row is, and until when, in the words of one kind of database.
 pub(super) struct Columns {
-    pub(super) key: &'static str,
-    pub(super) owner: &'static str,
-    pub(super) ends: &'static str,
-    /// The columns with moments, which must have so many digits of a second.
-    pub(super) moments: &'static str,
-    pub(super) digits: u8,
+    pub(super) names: Names,
     /// The moment now, as the table has it.
     pub(super) now: &'static str,
     /// Whether a row's time is over.
@@ -33,11 +49,11 @@ impl Columns {
         let all = [
             ("{table}", table.full()),
             ("{mine}", self.mine.into()),
-            ("{key}", self.key.into()),
-            ("{owner}", self.owner.into()),
-            ("{ends}", self.ends.into()),
-            ("{moments}", self.moments.into()),
-            ("{digits}", self.digits.to_string()),
+            ("{key}", self.names.key.into()),
+            ("{owner}", self.names.owner.into()),
+            ("{ends}", self.names.ends.into()),
+            ("{moments}", self.names.moments.into()),
+            ("{digits}", self.names.digits.to_string()),
             ("{over}", self.over.into()),
             ("{now}", self.now.into()),
             ("{until}", (self.after)(":ttl")),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tenure_core::Result;
 
 use super::Says;
-use super::columns::Columns;
+use super::columns::{Columns, DJANGO, SHEDLOCK};
 use crate::course::Step;
 use crate::failure;
 use crate::link::{Link, mysql::MySql};
@@ -37,11 +37,7 @@ impl Open for AsOthers {
 
 pub(super) fn shedlock(table: &Table) -> Says {
     let columns = Columns {
-        key: "name",
-        owner: "locked_by",
-        ends: "lock_until",
-        moments: "'lock_until', 'locked_at'",
-        digits: 3,
+        names: SHEDLOCK,
         now: "UTC_TIMESTAMP(6)",
         mine: "CAST(locked_by AS BINARY) = CAST({token} AS BINARY)",
         over: "lock_until <= UTC_TIMESTAMP(6)",
@@ -65,11 +61,7 @@ pub(super) fn shedlock(table: &Table) -> Says {
 
 pub(super) fn django(table: &Table) -> Says {
     let columns = Columns {
-        key: "cache_key",
-        owner: "value",
-        ends: "expires",
-        moments: "'expires'",
-        digits: 0,
+        names: DJANGO,
         now: "UTC_TIMESTAMP()",
         // Django compares whole seconds: a row lives to the end of its last one.
         mine: "CAST(value AS BINARY) = CAST({token} AS BINARY)",

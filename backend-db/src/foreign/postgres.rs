@@ -1,17 +1,13 @@
 //! What is said about the tables of other libraries in PostgreSQL. No I/O.
 
 use super::Says;
-use super::columns::Columns;
+use super::columns::{Columns, DJANGO, SHEDLOCK};
 use crate::course::Step;
 use crate::table::Table;
 
 pub(super) fn shedlock(table: &Table) -> Says {
     let columns = Columns {
-        key: "name",
-        owner: "locked_by",
-        ends: "lock_until",
-        moments: "'lock_until', 'locked_at'",
-        digits: 3,
+        names: SHEDLOCK,
         now: "timezone('utc', clock_timestamp())",
         mine: "s.locked_by = {token}",
         over: "s.lock_until <= timezone('utc', clock_timestamp())",
@@ -39,11 +35,7 @@ pub(super) fn shedlock(table: &Table) -> Says {
 
 pub(super) fn django(table: &Table) -> Says {
     let columns = Columns {
-        key: "cache_key",
-        owner: "value",
-        ends: "expires",
-        moments: "'expires'",
-        digits: 0,
+        names: DJANGO,
         now: "clock_timestamp()",
         // Django compares whole seconds: a row lives to the end of its last one.
         mine: "s.value = {token}",
@@ -88,10 +80,9 @@ fn says(table: &Table, columns: &Columns, insert: &str) -> Says {
          FROM {table} AS s WHERE s.{key} = :key AND {mine} AND NOT {over}");
     Says {
         there: ask(
-            "SELECT (SELECT min(CASE atttypmod WHEN -1 THEN 6 ELSE atttypmod END) >= {digits} FROM pg_attribute \
-             WHERE attrelid = '{table}'::regclass AND atttypid IN ('timestamp'::regtype, \
-             'timestamptz'::regtype))::int::bigint AS code, 0::bigint AS fence, 0::bigint AS remaining, \
-             0::bigint AS awaited FROM (SELECT count(*) FROM {table} WHERE {key} = '') AS s",
+            "SELECT coalesce((SELECT min(CASE atttypmod WHEN -1 THEN 6 ELSE atttypmod END) >= {digits} \
+             FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attname IN ({moments})), true)::int::bigint \
+             AS code, 0::bigint AS fence, 0::bigint AS remaining, 0::bigint AS awaited FROM (SELECT count(*) FROM {table} WHERE {key} = '') AS s",
         ),
         acquire: vec![acquire],
         renew: vec![update("{ends} = {until}")],

@@ -111,8 +111,8 @@ pub(super) struct Pinned {
     ends: Mutex<Option<Moment>>,
 }
 
-/// A grant of [`Sessions`](crate::Sessions): the connection that has the lock. If it is dropped without a
-/// release, the connection is closed, and the server ends the lock.
+/// A grant of [`Sessions`](crate::Sessions): the connection that has the lock. If all its clones are
+/// dropped without a release, the connection is closed, and the server ends the lock.
 #[derive(Clone)]
 pub struct SessionGrant(pub(super) Arc<Pinned>);
 

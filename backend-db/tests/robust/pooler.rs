@@ -3,10 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
-use tenure_core::{Backend, Inspect, Lock, Name, Settings};
+use tenure_core::{Backend, Inspect, Lock, Name, Owner, Settings};
 use tenure_servers::{self as servers, Outcome, PgBouncer, Test};
 
-use crate::support::{SOON, builder, open};
+use crate::support::{SOON, builder, eventually, open};
 
 pub(crate) const TESTS: &[Test] = servers::tests![
     behind_a_pooler_locks_exclude_and_end,
@@ -44,9 +44,10 @@ fn behind_a_pooler_waiters_ask_now_and_then() -> Outcome {
     let store = builder(&pooler.url()).settings(settings.clone()).connect()?;
     let other = builder(&pooler.url()).settings(settings).connect()?;
     let held = Lock::new(&store, "job").try_acquire()?;
+    let claim = Lock::new(&store, "job").claim_as(Owner::random())?;
     thread::scope(|scope| -> Outcome {
         let waiter = scope.spawn(|| Lock::new(&other, "job").acquire_for(SOON));
-        thread::sleep(Duration::from_millis(100));
+        eventually("somebody is known to wait", || store.is_awaited(&claim));
         held.release()?;
         waiter.join().expect("no thread panics")?.release()?;
         Ok(())
