@@ -22,9 +22,10 @@
 //!
 //! Each name is a row: the owner's token, the end of the lease by the server's clock in microseconds, and the
 //! last fence. Each request is one statement in a transaction of its own, which decides in the database and
-//! is right whatever else happens at the same time; on MariaDB and MySQL, which cannot return what they
-//! update to a prepared statement, an acquisition is two. No statement fails because a lock is taken, so nothing
-//! is aborted, and the server's log stays empty. Many renewals that are due are one statement.
+//! is right whatever else happens at the same time. An acquisition is two on MySQL, which returns nothing of what
+//! it updates, and for threads on MariaDB, which does not say that it will when a statement is prepared; tasks need
+//! one there, and MariaDB 10.5 or later. No statement fails because a lock is taken, so nothing is aborted, and the
+//! server's log stays empty. Many renewals that are due are one statement.
 //!
 //! A fence is the clock in microseconds, or one more than the last, whichever is larger. Names unused for a day
 //! are [forgotten](Db::forget_unused), and the highest fence among them is not.

@@ -8,7 +8,7 @@ use diesel::{Connection, PgConnection};
 use tenure_core::aio::{self, block_on};
 use tenure_core::{Lock, Moment};
 use tenure_db::{AsyncDb, Db};
-use tenure_servers::{Outcome, PgBouncer, Stop, postgres, run, tests};
+use tenure_servers::{Outcome, PgBouncer, Stop, mariadb, postgres, run, tests};
 use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
             any_executor_will_do_until_the_runtime_ends_and_that_is_told,
             what_undoes_an_acquire_comes_after_it,
             behind_a_pooler_threads_work_for_tasks,
+            an_acquire_and_a_denied_one_are_a_statement_each,
         ],
     )
 }
@@ -73,6 +74,25 @@ fn what_undoes_an_acquire_comes_after_it() -> Outcome {
             Err(error) => return Err(Stop::failed(format!("the lock of a dropped acquire stays: {error}"))),
         }
     }
+}
+
+fn an_acquire_and_a_denied_one_are_a_statement_each() -> Outcome {
+    let (server, runtime) = (mariadb()?, runtime()?);
+    let store = runtime.block_on(AsyncDb::connect(&server.url()))?;
+    let lock = aio::Lock::new(&store, "x").ttl(Duration::from_secs(600));
+    let executed = || -> Outcome<u32> {
+        let told = server.sql("SHOW GLOBAL STATUS LIKE 'Com_stmt_execute'")?;
+        let count = told.split_whitespace().last().and_then(|count| count.parse().ok());
+        count.ok_or_else(|| Stop::failed(format!("no count in {told:?}")))
+    };
+    let before = executed()?;
+    let held = runtime.block_on(lock.try_acquire())?;
+    let granted = executed()? - before;
+    check(granted == 1, || format!("{granted} statements for a grant"))?;
+    let denied = runtime.block_on(lock.try_acquire()).is_err_and(|error| error.is_contended());
+    let statements = executed()? - before - granted;
+    check(denied && statements == 1, || format!("{statements} statements for a denial"))?;
+    Ok(runtime.block_on(held.release())?)
 }
 
 fn behind_a_pooler_threads_work_for_tasks() -> Outcome {

@@ -101,7 +101,7 @@ mod servers {
         let limits =
             Limits { size: builder.pool_size, connect_timeout: limit, io_timeout: builder.io_timeout };
         let pool = Pool::new(runtime, opener, limits);
-        let dialect = Dialect::new(kind, &table);
+        let dialect = Dialect::for_tasks(kind, &table);
         let guard = builder.guard || parsed.guard;
         let server = Server::new(Parts { site, pool, dialect, table, wake, guard });
         match parsed.migrate.unwrap_or(builder.migrate) {

@@ -99,6 +99,15 @@ impl Dialect {
         }
     }
 
+    /// The same as a client for tasks says it.
+    #[cfg(feature = "async")]
+    pub(crate) fn for_tasks(kind: Kind, table: &Table) -> Self {
+        match kind {
+            Kind::MariaDb => mariadb::returning(table),
+            _ => Self::new(kind, table),
+        }
+    }
+
     /// Whether leases are judged by our own clock, which all who share the file have.
     pub(crate) fn has_our_clock(&self) -> bool {
         self.kind == Kind::Sqlite
@@ -153,11 +162,12 @@ impl Writer<'_> {
 
     /// A row about the lock that somebody wants alone.
     fn denied(&self, code: &str, when: &str) -> Step {
-        self.ask(&format!(
-            "SELECT {code} AS code, fence, ends - {{now}} AS remaining, {} AS awaited \
-             FROM tenure_lock WHERE name = :name {when}",
-            self.wanted()
-        ))
+        self.ask(&format!("SELECT {} FROM tenure_lock WHERE name = :name {when}", self.denial(code)))
+    }
+
+    /// What such a row says.
+    fn denial(&self, code: &str) -> String {
+        format!("{code} AS code, fence, ends - {{now}} AS remaining, {} AS awaited", self.wanted())
     }
 
     /// Why a token holds nothing.

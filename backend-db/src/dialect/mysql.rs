@@ -69,8 +69,11 @@ pub(super) fn writer(table: &Table) -> Writer<'_> {
 
 /// What is in the row says whose it is.
 pub(super) fn taken(writer: &Writer<'_>) -> Step {
-    writer.denied("CASE WHEN token = :token AND ends > {now} THEN 1 ELSE 0 END", "")
+    writer.denied(TAKEN, "")
 }
+
+/// Whether it is the token's.
+pub(super) const TAKEN: &str = "CASE WHEN token = :token AND ends > {now} THEN 1 ELSE 0 END";
 
 /// Ends with an answer while locks are closed; there is none if they are open.
 pub(super) fn guard(writer: &Writer<'_>) -> Course {
