@@ -103,10 +103,8 @@ fn what_undoes_a_claim_looks_twice_before_it_believes_that_there_is_nothing() ->
     let misses = || -> Outcome<u64> {
         let stats = server.command("stats")?;
         let line = stats.lines().find_map(|line| line.strip_prefix("STAT get_misses "));
-        Ok(line
-            .and_then(|number| number.trim().parse().ok())
-            .ok_or("no misses")
-            .map_err(servers::Stop::failed)?)
+        let number = line.and_then(|number| number.trim().parse().ok());
+        number.ok_or_else(|| servers::Stop::failed("no misses"))
     };
     let claim = Lock::new(&store, "a").claim_as(Owner::random())?;
     let before = misses()?;
